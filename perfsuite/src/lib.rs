@@ -1,0 +1,4 @@
+//! Measures two commits against each other: the model, the verdict, the suites, the sandbox, the runner.
+
+pub mod model;
+pub mod observe;

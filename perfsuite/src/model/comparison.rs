@@ -1,0 +1,104 @@
+//! The verdict's outcome: one row per benchmark and metric, and the report that holds them.
+
+use super::{BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, Sha};
+use serde::{Deserialize, Serialize};
+
+/// Version of the report's JSON, which `paceline review --format json` and the run's JSON share.
+pub const REPORT_SCHEMA: u32 = 1;
+
+/// Three answers, never two: changed (slower or faster), equal, inconclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Worse, whichever way the metric's better direction points.
+    Slower,
+    Faster,
+    /// No change of `equal_within` or more, by an equivalence test.
+    Equal,
+    Inconclusive,
+}
+
+/// How far a change can be told from a change of layout. Sizes, certainty and action are separate words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certainty {
+    /// Large enough, or seen by a second witness.
+    Confirmed,
+    /// Smaller than what re-linking alone can do, without a second witness: shown, not blocking.
+    LayoutSuspect,
+    /// The verdict is not a change.
+    NotApplicable,
+}
+
+/// One row: a benchmark's metric on both sides. All changes are relative, as fractions (0.05 is +5 %).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    pub suite: String,
+    pub benchmark: BenchmarkId,
+    pub metric: Metric,
+    /// Median over visits, in the metric's unit.
+    pub base: f64,
+    pub head: f64,
+    /// Change of the metric's value: `exp(m) - 1`.
+    pub estimate: f64,
+    /// 95 % interval.
+    pub low: f64,
+    pub high: f64,
+    pub verdict: Verdict,
+    pub certainty: Certainty,
+    pub mode: Mode,
+    /// The change that this run would have found with 95 % power.
+    pub smallest_visible: f64,
+    /// Spread of the visits' log-ratios (standard deviation).
+    pub spread: f64,
+    pub visits: u32,
+    /// Machine minutes that would settle an inconclusive row.
+    pub minutes_to_settle: Option<f64>,
+}
+
+impl Comparison {
+    pub fn changed(&self) -> bool {
+        matches!(self.verdict, Verdict::Slower | Verdict::Faster)
+    }
+
+    /// Whether this row fails the check run.
+    pub fn blocks(&self) -> bool {
+        self.verdict == Verdict::Slower && self.certainty == Certainty::Confirmed && self.mode == Mode::Gate
+    }
+}
+
+/// The performance part of a run, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub schema: u32,
+    pub job: JobId,
+    pub repository: String,
+    pub base: Sha,
+    pub head: Sha,
+    /// Changed first, then inconclusive, then equal; by name within.
+    pub rows: Vec<Comparison>,
+    pub failures: Vec<Failure>,
+    pub one_sided: Vec<OneSided>,
+    pub builds: Vec<Build>,
+    /// Bench executables that are byte-identical on both sides.
+    pub identical: Vec<String>,
+    pub environment: Environment,
+    pub judged_pairs: u32,
+    /// False alarms allowed per run.
+    pub budget: f64,
+    /// `budget / (2 * judged_pairs)`.
+    pub alpha: f64,
+    pub measure_seconds: f64,
+    pub build_seconds: f64,
+}
+
+impl Report {
+    pub fn blocks(&self) -> bool {
+        self.rows.iter().any(Comparison::blocks)
+    }
+
+    /// A side that did not build, if any: then nothing was measured.
+    pub fn broken_build(&self) -> Option<&Build> {
+        self.builds.iter().find(|b| b.error.is_some())
+    }
+}

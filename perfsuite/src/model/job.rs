@@ -1,0 +1,202 @@
+//! What a runner is asked to do: two commits, the suites to measure, the limits to keep.
+
+use super::{JobId, Sha};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One job: measure `head` against `base`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    pub job: JobId,
+    /// `owner/name`, or a path for a local review; for people only.
+    pub repository: String,
+    /// The merge base.
+    pub base: Sha,
+    pub head: Sha,
+    pub trust: Trust,
+    /// Empty: every criterion bench that `cargo metadata` finds, as one suite each package.
+    pub suites: Vec<SuiteSpec>,
+    pub limits: JobLimits,
+    /// False alarms allowed per run, as a probability (0.01 for "1 in 100").
+    pub budget: f64,
+    /// Seeds the order of visits, so that a run can be repeated.
+    pub seed: u64,
+}
+
+/// Whose code it is, which decides whether it may run without a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// The person at the keyboard asked for it (`paceline review`, `paceline demo`): a sandbox when there is one.
+    Own,
+    /// Anything that arrived through GitHub: never without a sandbox.
+    Stranger,
+}
+
+/// The bounds of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobLimits {
+    /// Measuring stops here; what is undecided then is inconclusive.
+    pub measure_seconds: u64,
+    /// One side's build.
+    pub build_seconds: u64,
+    /// Memory of everything in the sandbox together.
+    pub memory_bytes: u64,
+}
+
+impl Default for JobLimits {
+    /// 15 minutes of measuring (the configuration's default), half an hour a build, 4 GiB.
+    fn default() -> Self {
+        Self { measure_seconds: 15 * 60, build_seconds: 30 * 60, memory_bytes: 4 << 30 }
+    }
+}
+
+/// `[[perf.suite]]` of `.github/paceline.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SuiteSpec {
+    pub name: String,
+    #[serde(flatten)]
+    pub kind: SuiteKind,
+    /// Globs: the suite runs when a changed path matches. Empty: anything but documentation.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// `push`, `label:NAME` or `command`.
+    #[serde(default = "on_push")]
+    pub on: String,
+    #[serde(default)]
+    pub mode: Mode,
+    /// Exceptions, by benchmark id.
+    #[serde(default)]
+    pub benchmarks: BTreeMap<String, BenchmarkSpec>,
+}
+
+fn on_push() -> String {
+    "push".into()
+}
+
+/// What a suite runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum SuiteKind {
+    Criterion(CriterionSuite),
+    Load(LoadSuite),
+}
+
+/// The criterion benches of one package.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CriterionSuite {
+    /// Omitted: every package of the workspace that has criterion benches.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// Omitted: every bench of the package.
+    #[serde(default)]
+    pub bench: Option<String>,
+    #[serde(default)]
+    pub features: Vec<String>,
+}
+
+/// Two servers under one open-loop schedule. `{target}`, `{checkout}`, `{listen}`, `{upstream}` and `{perfsuite}` are
+/// replaced in the commands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoadSuite {
+    pub build: Vec<String>,
+    pub server: Vec<String>,
+    #[serde(default)]
+    pub upstream: Vec<String>,
+    /// `METHOD /path`, asked until it answers 2xx.
+    #[serde(default = "ready_default")]
+    pub ready: String,
+    #[serde(default)]
+    pub protocol: Protocol,
+    #[serde(default = "connections_default")]
+    pub connections: u32,
+    #[serde(default)]
+    pub rate: Rate,
+    pub requests: Vec<Request>,
+    #[serde(default = "p99_limit_default")]
+    pub p99_limit_ms: f64,
+    #[serde(default)]
+    pub profile: ProfileSpec,
+}
+
+fn ready_default() -> String {
+    "GET /readyz".into()
+}
+fn connections_default() -> u32 {
+    64
+}
+fn p99_limit_default() -> f64 {
+    10.0
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    #[default]
+    Http1,
+    Http2,
+}
+
+/// Requests a second, or `"auto"`: half of what the base sustains.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Rate {
+    PerSecond(f64),
+    Named(NamedRate),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamedRate {
+    Auto,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Rate::Named(NamedRate::Auto)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Request {
+    #[serde(default = "get")]
+    pub method: String,
+    pub path: String,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileSpec {
+    #[serde(default)]
+    pub enabled: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BenchmarkSpec {
+    pub mode: Mode,
+}
+
+/// What a changed benchmark does to the check run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A confirmed slowdown fails the check run.
+    #[default]
+    Gate,
+    /// Shown as a change, never failing.
+    Advise,
+    /// Kept in the history only.
+    Record,
+}
+
+impl SuiteSpec {
+    /// The mode of one benchmark: its own where it has one, else the suite's.
+    pub fn mode_of(&self, benchmark: &str) -> Mode {
+        self.benchmarks.get(benchmark).map_or(self.mode, |b| b.mode)
+    }
+}

@@ -1,0 +1,16 @@
+//! The words that runner, server and command line share: jobs, samples, comparisons. Serde only, no I/O.
+
+pub mod comparison;
+pub mod environment;
+pub mod evidence;
+pub mod ids;
+pub mod job;
+pub mod metric;
+pub mod wire;
+
+pub use comparison::{Certainty, Comparison, Report, Verdict};
+pub use environment::{Environment, MissingTool, Tool};
+pub use evidence::{Build, Evidence, Failure, FailureReason, OneSided, Series, Side, Visit};
+pub use ids::{BenchmarkId, Fence, JobId, Sha};
+pub use job::{CriterionSuite, JobLimits, JobSpec, LoadSuite, Mode, SuiteKind, SuiteSpec, Trust};
+pub use metric::{Direction, Metric, Unit};
