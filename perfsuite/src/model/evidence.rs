@@ -62,6 +62,9 @@ pub struct Series {
     pub benchmark: BenchmarkId,
     pub metric: Metric,
     pub visits: Vec<Visit>,
+    /// Machine seconds that these visits took; zero when not known. Says what more visits would cost.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// One visit: a fresh process of each side. Values in the metric's unit.
