@@ -1,0 +1,150 @@
+//! Whether an upstream is asked at all: a circuit breaker, closed, open or half open.
+//!
+//! Pure: the time comes in as a number, and no clock is read here.
+//!
+//! Closed, everything passes, and `failures` failures in a row open it. Open, nothing passes for
+//! `open_ms`. Then it is half open: up to `half_open_max` trials pass, and each that is given up makes room
+//! for another. When that many have succeeded it closes; one that fails opens it again. Every change of
+//! state begins a new generation, and the outcome of a request that was admitted in an older one says
+//! nothing about this one and is ignored.
+
+/// When to open and how to come back; all three at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub failures: u32,
+    pub open_ms: u32,
+    pub half_open_max: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    Pass(Permit),
+    Refused { retry_after_ms: u64 },
+}
+
+/// Leave for one request. Its outcome is reported once, so it can be neither copied nor made elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a permit that is not settled holds a trial's place until the next change of state"]
+pub struct Permit {
+    generation: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Success,
+    Failure,
+    /// Nothing was learned, as when the client went away.
+    GivenUp,
+}
+
+#[derive(Debug)]
+pub struct Breaker {
+    rule: Rule,
+    generation: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Closed { failures_in_a_row: u32 },
+    Open { until_ms: u64 },
+    HalfOpen { out: u32, succeeded: u32 },
+}
+
+impl Breaker {
+    pub fn new(rule: Rule) -> Breaker {
+        Breaker { rule, generation: 0, phase: Phase::Closed { failures_in_a_row: 0 } }
+    }
+
+    /// Decides about one request.
+    pub fn admit(&mut self, now_ms: u64) -> Admission {
+        if let Phase::Open { until_ms } = self.phase {
+            if now_ms < until_ms {
+                return Admission::Refused { retry_after_ms: until_ms - now_ms };
+            }
+            self.enter(Phase::HalfOpen { out: 0, succeeded: 0 });
+        }
+        if let Phase::HalfOpen { out, succeeded } = &mut self.phase {
+            if *out + *succeeded >= self.rule.half_open_max {
+                return Admission::Refused { retry_after_ms: u64::from(self.rule.open_ms) };
+            }
+            *out += 1;
+        }
+        Admission::Pass(Permit { generation: self.generation })
+    }
+
+    /// Takes the outcome of a request; the state that it led to, if it led to another.
+    pub fn settle(&mut self, permit: Permit, outcome: Outcome, now_ms: u64) -> Option<State> {
+        if permit.generation != self.generation {
+            return None;
+        }
+        match &mut self.phase {
+            Phase::Closed { failures_in_a_row } => match outcome {
+                Outcome::Success => *failures_in_a_row = 0,
+                Outcome::GivenUp => {}
+                Outcome::Failure => {
+                    *failures_in_a_row += 1;
+                    if *failures_in_a_row >= self.rule.failures {
+                        return Some(self.open(now_ms));
+                    }
+                }
+            },
+            Phase::HalfOpen { out, succeeded } => match outcome {
+                Outcome::Success => {
+                    *out -= 1;
+                    *succeeded += 1;
+                    if *succeeded >= self.rule.half_open_max {
+                        return Some(self.enter(Phase::Closed { failures_in_a_row: 0 }));
+                    }
+                }
+                Outcome::GivenUp => *out -= 1,
+                Outcome::Failure => return Some(self.open(now_ms)),
+            },
+            // Opening began a generation, and an open breaker gives no permits.
+            Phase::Open { .. } => {}
+        }
+        None
+    }
+
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// Other numbers from here on; the state stays, and an open one keeps its end.
+    pub fn set_rule(&mut self, rule: Rule) {
+        self.rule = rule;
+        if let Phase::HalfOpen { succeeded, .. } = self.phase
+            && succeeded >= rule.half_open_max
+        {
+            self.enter(Phase::Closed { failures_in_a_row: 0 });
+        }
+    }
+
+    fn open(&mut self, now_ms: u64) -> State {
+        self.enter(Phase::Open { until_ms: now_ms + u64::from(self.rule.open_ms) })
+    }
+
+    fn enter(&mut self, phase: Phase) -> State {
+        self.generation += 1;
+        self.phase = phase;
+        self.state()
+    }
+}
+
+#[cfg(test)]
+mod tests;
