@@ -2,3 +2,5 @@
 
 pub mod model;
 pub mod observe;
+pub mod process;
+pub mod sandbox;

@@ -1,0 +1,276 @@
+//! The walls: bubblewrap's arguments, and what root prepares before it.
+
+use super::command::{Access, Command, Network, RUST_INSIDE};
+use super::sys::{self, BeforeExec, Directory, Rlimit, Staged};
+use super::{Toolchain, seccomp};
+use anyhow::Context;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Shared memory: enough for a bench that uses it, too little to matter beside the memory limit.
+const SHARED_MEMORY_BYTES: u64 = 64 << 20;
+
+/// Seen read-only where they exist. `/bin`, `/lib` and the like are links on systems that merged them into `/usr`.
+const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// The parts of `/etc` that programs need to be loaded and to know the time; no secrets, no configuration of the host.
+const ETC: &[&str] =
+    &["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"];
+
+/// What fetching needs besides: names and certificates.
+const ETC_FETCH: &[&str] = &[
+    "/etc/ca-certificates",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/pki",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/ssl",
+];
+
+/// bubblewrap as found, and how it is used here.
+#[derive(Debug)]
+pub struct Bubblewrap {
+    program: PathBuf,
+    version: String,
+    seccomp: Vec<u8>,
+    /// Run by root: the user to become, and the mount point where root stages what that user may not reach.
+    as_root: Option<AsRoot>,
+}
+
+#[derive(Debug)]
+struct AsRoot {
+    uid: u32,
+    stage: tempfile::TempDir,
+}
+
+impl Bubblewrap {
+    pub(super) fn find(uid: u32) -> anyhow::Result<Bubblewrap> {
+        let program = PathBuf::from("bwrap");
+        let output = std::process::Command::new(&program)
+            .arg("--version")
+            .output()
+            .context("bubblewrap is not installed (no `bwrap` on the PATH)")?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let as_root = match sys::effective_uid() {
+            0 => Some(AsRoot { uid, stage: staging_directory()? }),
+            _ => None,
+        };
+        Ok(Bubblewrap { program, version, seccomp: seccomp::program()?, as_root })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match &self.as_root {
+            Some(root) => format!("{}, as user {}", self.version, root.uid),
+            None => self.version.clone(),
+        }
+    }
+
+    pub(super) fn seccomp(&self) -> &[u8] {
+        &self.seccomp
+    }
+
+    /// The user that owns what measured code may write, when that is not the runner's own.
+    pub(super) fn give(&self, directory: &Path) -> io::Result<()> {
+        match &self.as_root {
+            Some(root) => give_tree(directory, root.uid),
+            None => Ok(()),
+        }
+    }
+
+    /// The bubblewrap process for a command, and what must happen in it before exec.
+    pub(super) fn prepare(
+        &self,
+        command: &Command,
+        toolchain: &Toolchain,
+        pipes: Descriptors,
+    ) -> io::Result<(std::process::Command, BeforeExec)> {
+        let mut wrapped = std::process::Command::new(&self.program);
+        let mut staged = Vec::new();
+        let mut bind = |host: &Path,
+                        inside: &Path,
+                        access: Access,
+                        args: &mut Vec<OsString>|
+         -> io::Result<()> {
+            let host = std::path::absolute(host)?;
+            let source = match &self.as_root {
+                None => host,
+                Some(root) => {
+                    let target = root.stage.path().join(staged.len().to_string());
+                    let directory =
+                        if std::fs::metadata(&host)?.is_dir() { Directory::Yes } else { Directory::No };
+                    staged.push(Staged { source: c_string(&host)?, target: c_string(&target)?, directory });
+                    target
+                }
+            };
+            let option = if access == Access::Write { "--bind" } else { "--ro-bind" };
+            args.extend([option.into(), source.into(), inside.into()]);
+            Ok(())
+        };
+
+        let mut args: Vec<OsString> = Vec::new();
+        let isolate = [
+            "--unshare-user",
+            "--disable-userns",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+            "--hostname",
+            "sandbox",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--clearenv",
+        ];
+        args.extend(isolate.map(OsString::from));
+        if command.network == Network::None {
+            args.push("--unshare-net".into());
+        }
+        for path in SYSTEM {
+            system_path(Path::new(path), &mut args);
+        }
+        let fetch: &[&str] = if command.network == Network::Fetch { ETC_FETCH } else { &[] };
+        for path in ETC.iter().chain(fetch) {
+            // Bound by its resolved source: `/etc/resolv.conf` is often a link to what is not seen inside.
+            args.extend(["--ro-bind-try".into(), resolved(Path::new(path)), OsString::from(path)]);
+        }
+        args.extend(
+            ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"].map(OsString::from),
+        );
+        args.extend(["--proc", "/proc", "--dev", "/dev"].map(OsString::from));
+        tmpfs("/dev/shm", SHARED_MEMORY_BYTES, &mut args);
+        tmpfs("/tmp", command.limits.tmp_bytes, &mut args);
+        if let Some(sysroot) = toolchain.to_mount() {
+            bind(sysroot, Path::new(RUST_INSIDE), Access::Read, &mut args)?;
+        }
+        for mount in &command.mounts {
+            if mount.access == Access::Write {
+                self.own(&mount.host)?;
+            }
+            bind(&mount.host, &mount.inside, mount.access, &mut args)?;
+        }
+        // Last, when all mount points exist: the root itself and `/dev` are memory, not to be filled.
+        args.extend(["--remount-ro", "/dev", "--remount-ro", "/"].map(OsString::from));
+        if let Some(cwd) = &command.cwd {
+            args.extend(["--chdir".into(), cwd.into()]);
+        }
+        for (name, value) in &command.env {
+            args.extend(["--setenv".into(), name.clone(), value.clone()]);
+        }
+        for (option, fd) in
+            [("--seccomp", pipes.seccomp), ("--info-fd", pipes.info), ("--block-fd", pipes.block)]
+        {
+            args.extend([option.into(), fd.to_string().into()]);
+        }
+        args.push("--".into());
+        args.push(command.program.clone());
+        args.extend(command.args.iter().cloned());
+        wrapped.args(args).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir("/");
+
+        let stage = match &self.as_root {
+            Some(root) => Some((c_string(root.stage.path())?, staged)),
+            None => None,
+        };
+        let before = BeforeExec {
+            stage,
+            become_user: self.as_root.as_ref().map(|root| root.uid),
+            limits: limits(command)?,
+            inherit: vec![pipes.seccomp, pipes.info, pipes.block],
+            die_with_parent: true,
+        };
+        Ok((wrapped, before))
+    }
+
+    fn own(&self, directory: &Path) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        match &self.as_root {
+            Some(root) if std::fs::metadata(directory)?.uid() != root.uid => give_tree(directory, root.uid),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The ends of the three pipes that bubblewrap inherits.
+#[derive(Clone, Copy)]
+pub(super) struct Descriptors {
+    pub(super) seccomp: i32,
+    pub(super) info: i32,
+    pub(super) block: i32,
+}
+
+/// The limits that a process can set for itself; that on processes is set from outside (see `running`), because it
+/// would count the runner's own.
+pub(super) fn limits(command: &Command) -> io::Result<Vec<Rlimit>> {
+    // A compiler reserves several times the memory that it ever touches (an arena per thread).
+    const ADDRESS_SPACE_PER_MEMORY: u64 = 4;
+    // Enough for any server under test; the same on every machine.
+    const FILES_MAX: u64 = 65_536;
+    let wanted = [
+        (libc::RLIMIT_DATA, command.limits.memory_bytes),
+        (libc::RLIMIT_AS, command.limits.memory_bytes.saturating_mul(ADDRESS_SPACE_PER_MEMORY)),
+        (libc::RLIMIT_FSIZE, command.limits.file_bytes),
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NOFILE, FILES_MAX),
+        (libc::RLIMIT_MEMLOCK, 8 << 20),
+    ];
+    wanted
+        .into_iter()
+        .map(|(resource, value)| {
+            let resource = resource as u32;
+            Ok(Rlimit { resource, value: value.min(sys::hard_limit(resource)?) })
+        })
+        .collect()
+}
+
+fn system_path(path: &Path, args: &mut Vec<OsString>) {
+    match std::fs::read_link(path) {
+        Ok(target) => args.extend(["--symlink".into(), target.into(), path.into()]),
+        Err(_) if path.exists() => args.extend(["--ro-bind".into(), path.into(), path.into()]),
+        Err(_) => {}
+    }
+}
+
+fn resolved(path: &Path) -> OsString {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned()).into()
+}
+
+fn tmpfs(at: &str, bytes: u64, args: &mut Vec<OsString>) {
+    args.extend(["--size".into(), bytes.to_string().into(), "--tmpfs".into(), OsString::from(at)]);
+}
+
+/// A mount point that the unprivileged user can reach. Nothing is ever in it but within a child's mount namespace.
+fn staging_directory() -> anyhow::Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("paceline-stage-").permissions(std::fs::Permissions::from_mode(0o711));
+    builder
+        .tempdir_in("/run")
+        .or_else(|_| builder.tempdir_in("/tmp"))
+        .context("cannot make a directory below /run")
+}
+
+fn give_tree(path: &Path, uid: u32) -> io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(uid), Some(uid))?;
+    if std::fs::symlink_metadata(path)?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give_tree(&entry?.path(), uid)?;
+        }
+    }
+    Ok(())
+}
+
+fn c_string(text: impl AsRef<OsStr>) -> io::Result<CString> {
+    Ok(CString::new(text.as_ref().as_bytes())?)
+}
+
+impl Descriptors {
+    pub(super) fn of(seccomp: &impl AsRawFd, info: &impl AsRawFd, block: &impl AsRawFd) -> Self {
+        Self { seccomp: seccomp.as_raw_fd(), info: info.as_raw_fd(), block: block.as_raw_fd() }
+    }
+}
