@@ -61,7 +61,7 @@ CREATE TABLE judgements (
     repository_id   BIGINT NOT NULL,
     number          BIGINT NOT NULL,
     head_sha        TEXT NOT NULL,
-    config_sha      TEXT,                       -- blob id of the configuration that was in force; null: defaults
+    skipped         TEXT,                       -- why there is nothing to measure; null: there is
     config_error    TEXT,                       -- JSON of the error when it did not parse
     commits         TEXT NOT NULL,              -- JSON of the commits' judgement
     judged_ms       BIGINT NOT NULL,
@@ -144,7 +144,6 @@ CREATE TABLE writes (
     version         BIGINT NOT NULL,            -- grows with every change of body
     written_version BIGINT NOT NULL DEFAULT 0,
     remote_id       TEXT,                       -- GitHub's id once known
-    tried           BIGINT NOT NULL DEFAULT 0,  -- 1: a create may have reached GitHub: look before creating
     attempts        BIGINT NOT NULL DEFAULT 0,
     not_before_ms   BIGINT NOT NULL,
     claimed_by      TEXT,
@@ -153,3 +152,9 @@ CREATE TABLE writes (
     updated_ms      BIGINT NOT NULL
 );
 CREATE INDEX writes_waiting ON writes (installation_id, not_before_ms);
+
+-- When an installation may be written to next: GitHub wants a second between writes, and names its own waits.
+CREATE TABLE pace (
+    installation_id BIGINT PRIMARY KEY,
+    next_ms         BIGINT NOT NULL
+);

@@ -1,0 +1,78 @@
+//! What people write to Paceline: comment text -> [`Command`].
+
+use perfsuite::model::Sha;
+
+/// Characters of a comment that are looked at; a command stands at the start of a line near the top.
+const COMMENT_MAX_CHARS: usize = 10_000;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Allow this head of a fork to run.
+    Run { head: Sha },
+    /// Measure the head again.
+    Bench,
+    /// Stop what runs or waits.
+    Cancel,
+    Help,
+    /// Addressed to us, but not understood.
+    Unknown { text: String },
+}
+
+/// What a person may ask for, as `/paceline help` shows it.
+pub const HELP: &str = "\
+| command | what it does |
+|---|---|
+| `/paceline run SHA` | allow this head of a fork's pull request to run; refused when the head has moved |
+| `/paceline bench` | measure the head again (`/paceline retry` is the same) |
+| `/paceline cancel` | stop what runs or waits for this pull request |
+| `/paceline help` | this table |
+
+Commands are taken from people with write permission.";
+
+/// The first command of a comment: a line that starts with `/paceline`, outside quotes and code blocks.
+pub fn parse(comment: &str) -> Option<Command> {
+    let mut fenced = false;
+    for line in comment.chars().take(COMMENT_MAX_CHARS).collect::<String>().lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        }
+        let Some(rest) = line.strip_prefix("/paceline") else { continue };
+        if fenced || !(rest.is_empty() || rest.starts_with([' ', '\t'])) {
+            continue;
+        }
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        return Some(match words.as_slice() {
+            ["run", sha] => match sha.parse() {
+                Ok(head) => Command::Run { head },
+                Err(_) => Command::Unknown { text: format!("run {sha}") },
+            },
+            ["bench" | "retry"] => Command::Bench,
+            ["cancel"] => Command::Cancel,
+            [] | ["help"] => Command::Help,
+            _ => Command::Unknown { text: words.join(" ").chars().take(100).collect() },
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_lines_of_their_own() {
+        let check = |text: &str, expect: Option<Command>| assert_eq!(parse(text), expect, "{text:?}");
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        check("/paceline bench", Some(Command::Bench));
+        check("thanks!\r\n/paceline retry\r\n", Some(Command::Bench));
+        check(&format!("/paceline run {sha}"), Some(Command::Run { head: sha.parse().unwrap() }));
+        check("/paceline run 0123456", Some(Command::Unknown { text: "run 0123456".into() }));
+        check("/paceline", Some(Command::Help));
+        check("/paceline dance now", Some(Command::Unknown { text: "dance now".into() }));
+        check("> /paceline bench", None);
+        check("```\n/paceline bench\n```", None);
+        check("/pacelines bench", None);
+        check("please /paceline bench", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,66 @@
+//! What was decided about one head by the conventions, without performance.
+
+use super::{Tx, json, json_option, to_json};
+use crate::judgement::{CommitsJudgement, ConfigError};
+use crate::pull::RepoId;
+use perfsuite::model::Sha;
+use sqlx::{Any, Executor};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    pub commits: CommitsJudgement,
+    pub config_error: Option<ConfigError>,
+    /// Why there is nothing to measure, when there is not.
+    pub skipped: Option<String>,
+}
+
+pub async fn upsert(
+    tx: &mut Tx,
+    repository: RepoId,
+    number: u64,
+    head: &Sha,
+    judgement: &Judgement,
+    now_ms: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO judgements (repository_id, number, head_sha, config_error, commits, skipped, judged_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (repository_id, number, head_sha) DO UPDATE SET config_error = excluded.config_error,
+             commits = excluded.commits, skipped = excluded.skipped, judged_ms = excluded.judged_ms",
+    )
+    .bind(repository.0)
+    .bind(number as i64)
+    .bind(head.as_str())
+    .bind(judgement.config_error.as_ref().map(to_json))
+    .bind(to_json(&judgement.commits))
+    .bind(&judgement.skipped)
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
+}
+
+pub async fn get<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    repository: RepoId,
+    number: u64,
+    head: &Sha,
+) -> sqlx::Result<Option<Judgement>> {
+    let row = sqlx::query(
+        "SELECT config_error, commits, skipped FROM judgements
+         WHERE repository_id = $1 AND number = $2 AND head_sha = $3",
+    )
+    .bind(repository.0)
+    .bind(number as i64)
+    .bind(head.as_str())
+    .fetch_optional(on)
+    .await?;
+    row.map(|row| {
+        Ok(Judgement {
+            commits: json(&row, "commits")?,
+            config_error: json_option(&row, "config_error")?,
+            skipped: sqlx::Row::try_get(&row, "skipped")?,
+        })
+    })
+    .transpose()
+}

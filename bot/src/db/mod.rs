@@ -1,0 +1,146 @@
+//! The database: connection, migration, transactions. One SQL text for SQLite and PostgreSQL; a table per file.
+
+pub mod comparisons;
+pub mod deliveries;
+pub mod job_log;
+pub mod jobs;
+pub mod judgements;
+pub mod migrate;
+pub mod pulls;
+pub mod repositories;
+pub mod runners;
+pub mod writes;
+
+use crate::error::UserError;
+use anyhow::Context;
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+use std::path::Path;
+use std::time::Duration;
+
+/// Connections of one process: SQLite has one writer anyway, PostgreSQL's default allows 100 for all replicas.
+const CONNECTIONS_MAX: u32 = 8;
+/// How long a statement waits for SQLite's write lock: longer than any of our transactions.
+const BUSY_TIMEOUT_MS: u32 = 15_000;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub type Tx = Transaction<'static, Any>;
+
+/// A pool of connections to the one database.
+#[derive(Clone)]
+pub struct Db {
+    pool: AnyPool,
+    sqlite: bool,
+}
+
+impl Db {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// `url` is `sqlite://PATH`, `postgres://…` or `postgresql://…`.
+    pub async fn open(url: &str) -> anyhow::Result<Self> {
+        sqlx::any::install_default_drivers();
+        let sqlite = url.starts_with("sqlite:");
+        if !sqlite && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(UserError::new(
+                "DATABASE_URL must start with sqlite:// or postgres://; leave it out for a database in the data directory",
+            )
+            .into());
+        }
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if sqlite {
+                        let pragmas = format!(
+                            "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; \
+                             PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                        );
+                        connection.execute(sqlx::AssertSqlSafe(pragmas)).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(url)
+            .await
+            .with_context(|| format!("cannot open the database {}", without_password(url)))?;
+        let db = Self { pool, sqlite };
+        migrate::run(&db).await.context("cannot bring the database's schema up to date")?;
+        Ok(db)
+    }
+
+    /// The embedded database of a data directory.
+    pub async fn open_in(data_dir: &Path) -> anyhow::Result<Self> {
+        let path = data_dir.join("paceline.db");
+        Self::open(&format!("sqlite://{}?mode=rwc", path.display())).await
+    }
+
+    pub fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Begins a transaction that will write. On SQLite the write lock is taken at once, because a read that is
+    /// upgraded later fails with "database is locked" however long the timeout.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        self.pool.begin_with(if self.sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).await
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        self.sqlite
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await.map(|_| ())
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// The URL with its password replaced, for errors and logs.
+pub fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) if parsed.password().is_some() => {
+            // Cannot fail: a URL that has a password takes another one.
+            let _ = parsed.set_password(Some("***"));
+            parsed.to_string()
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// A UUIDv7 as text: sorts by time of making.
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+fn flag(row: &AnyRow, column: &str) -> sqlx::Result<bool> {
+    Ok(row.try_get::<i64, _>(column)? != 0)
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> sqlx::Result<T> {
+    let text: String = row.try_get(column)?;
+    decode(column, &text)
+}
+
+fn json_option<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> sqlx::Result<Option<T>> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| decode(column, &text)).transpose()
+}
+
+fn decode<T: serde::de::DeserializeOwned>(column: &str, text: &str) -> sqlx::Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+}
+
+/// A value as JSON text for a column. Our own types have string keys and no failing serializers.
+pub fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own types serialize")
+}
+
+fn sha(row: &AnyRow, column: &str) -> sqlx::Result<perfsuite::model::Sha> {
+    let text: String = row.try_get(column)?;
+    text.parse().map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+}

@@ -1,0 +1,243 @@
+//! GitHub's webhook payloads as our own events: only what handlers need, everything optional that may be missing.
+
+use crate::pull::{InstallationId, RepoId, RepoName};
+use perfsuite::model::Sha;
+use serde::Deserialize;
+
+/// What happened, in our words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something about a pull request changed: its facts are to be loaded again.
+    PullRequest { place: Place, number: u64 },
+    /// Somebody wrote on a pull request.
+    Comment { place: Place, number: u64, comment_id: i64, author: String, by_bot: bool, body: String },
+    /// A re-run button, or one of our own buttons, on a check run.
+    CheckRun { place: Place, head: Sha, request: CheckRequest, by: String },
+    /// Recorded, nothing to do.
+    Other,
+}
+
+/// Where it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub installation: InstallationId,
+    pub repository: RepoId,
+    pub name: RepoName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckRequest {
+    Rerun { name: Option<String> },
+    Action { identifier: String },
+}
+
+/// What the inbox needs to know of a payload before any work: the lane and the columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub action: Option<String>,
+    pub installation_id: Option<i64>,
+    pub repository: Option<String>,
+    /// Deliveries of one lane are worked on one at a time, in order.
+    pub lane: String,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    action: Option<String>,
+    installation: Option<WithId>,
+    repository: Option<RepositoryPayload>,
+    pull_request: Option<WithNumber>,
+    issue: Option<IssuePayload>,
+    comment: Option<CommentPayload>,
+    check_run: Option<CheckRunPayload>,
+    check_suite: Option<CheckSuitePayload>,
+    requested_action: Option<RequestedAction>,
+    sender: Option<UserPayload>,
+}
+
+#[derive(Deserialize)]
+struct WithId {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct RepositoryPayload {
+    id: i64,
+    full_name: String,
+}
+
+#[derive(Deserialize)]
+struct WithNumber {
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct IssuePayload {
+    number: u64,
+    /// Present when the issue is a pull request.
+    pull_request: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct CommentPayload {
+    id: i64,
+    body: Option<String>,
+    user: Option<UserPayload>,
+}
+
+#[derive(Deserialize)]
+struct UserPayload {
+    login: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CheckRunPayload {
+    name: String,
+    head_sha: String,
+}
+
+#[derive(Deserialize)]
+struct CheckSuitePayload {
+    head_sha: String,
+}
+
+#[derive(Deserialize)]
+struct RequestedAction {
+    identifier: String,
+}
+
+/// Reads what the inbox needs. Errors only when the body is no JSON object.
+pub fn envelope(body: &[u8]) -> Result<Envelope, serde_json::Error> {
+    let value: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
+    let at = |path: &[&str]| {
+        let mut found = value.get(path[0])?;
+        for key in &path[1..] {
+            found = found.get(key)?;
+        }
+        Some(found)
+    };
+    let repository_id = at(&["repository", "id"]).and_then(|v| v.as_i64());
+    let installation_id = at(&["installation", "id"]).and_then(|v| v.as_i64());
+    let number = at(&["pull_request", "number"]).or_else(|| at(&["issue", "number"])).and_then(|v| v.as_u64());
+    let lane = match (repository_id, number, installation_id) {
+        (Some(repository), Some(number), _) => format!("{repository}/{number}"),
+        (Some(repository), None, _) => format!("{repository}"),
+        (None, _, Some(installation)) => format!("installation {installation}"),
+        (None, _, None) => "app".to_owned(),
+    };
+    let text = |path: &[&str]| at(path).and_then(|v| v.as_str()).map(str::to_owned);
+    Ok(Envelope { action: text(&["action"]), installation_id, repository: text(&["repository", "full_name"]), lane })
+}
+
+/// Actions of `pull_request` after which facts are loaded again.
+const PULL_ACTIONS: &[&str] = &[
+    "opened",
+    "reopened",
+    "synchronize",
+    "ready_for_review",
+    "converted_to_draft",
+    "edited",
+    "closed",
+    "labeled",
+    "unlabeled",
+];
+
+/// Translates a payload. Errors when an event that we handle lacks what it must have.
+pub fn parse(event: &str, payload: &str) -> anyhow::Result<Event> {
+    if !matches!(event, "pull_request" | "issue_comment" | "check_run" | "check_suite") {
+        return Ok(Event::Other);
+    }
+    let payload: Payload = serde_json::from_str(payload)?;
+    let action = payload.action.as_deref().unwrap_or_default();
+    let (Some(installation), Some(repository)) = (&payload.installation, &payload.repository) else {
+        return Ok(Event::Other);
+    };
+    let place = Place {
+        installation: InstallationId(installation.id),
+        repository: RepoId(repository.id),
+        name: repository.full_name.parse()?,
+    };
+    let sender = payload.sender.map(|user| user.login).unwrap_or_default();
+    Ok(match (event, action) {
+        ("pull_request", action) if PULL_ACTIONS.contains(&action) => match payload.pull_request {
+            Some(pull) => Event::PullRequest { place, number: pull.number },
+            None => Event::Other,
+        },
+        ("issue_comment", "created") => match (payload.issue, payload.comment) {
+            (Some(issue), Some(comment)) if issue.pull_request.is_some() => {
+                let user = comment.user;
+                Event::Comment {
+                    place,
+                    number: issue.number,
+                    comment_id: comment.id,
+                    by_bot: user.as_ref().is_none_or(|user| user.kind.as_deref() == Some("Bot")),
+                    author: user.map(|user| user.login).unwrap_or_default(),
+                    body: comment.body.unwrap_or_default(),
+                }
+            }
+            _ => Event::Other,
+        },
+        ("check_run", "rerequested") => match payload.check_run {
+            Some(check) => Event::CheckRun {
+                place,
+                head: check.head_sha.parse()?,
+                request: CheckRequest::Rerun { name: Some(check.name) },
+                by: sender,
+            },
+            None => Event::Other,
+        },
+        ("check_run", "requested_action") => match (payload.check_run, payload.requested_action) {
+            (Some(check), Some(action)) => Event::CheckRun {
+                place,
+                head: check.head_sha.parse()?,
+                request: CheckRequest::Action { identifier: action.identifier },
+                by: sender,
+            },
+            _ => Event::Other,
+        },
+        ("check_suite", "rerequested") => match payload.check_suite {
+            Some(suite) => Event::CheckRun {
+                place,
+                head: suite.head_sha.parse()?,
+                request: CheckRequest::Rerun { name: None },
+                by: sender,
+            },
+            None => Event::Other,
+        },
+        _ => Event::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_keep_events_of_one_pull_request_together() {
+        let check = |body: &str, expect: &str| assert_eq!(envelope(body.as_bytes()).unwrap().lane, expect);
+        check(r#"{"repository":{"id":7},"pull_request":{"number":3}}"#, "7/3");
+        check(r#"{"repository":{"id":7},"issue":{"number":3}}"#, "7/3");
+        check(r#"{"repository":{"id":7}}"#, "7");
+        check(r#"{"installation":{"id":9}}"#, "installation 9");
+        check(r#"{"zen":"Keep it logically awesome."}"#, "app");
+        check(r#"{"repository":"text","issue":[]}"#, "app");
+        assert!(envelope(b"[1]").is_err());
+        assert!(envelope(b"{").is_err());
+    }
+
+    #[test]
+    fn payloads_become_events() {
+        let place = r#""installation":{"id":9},"repository":{"id":7,"full_name":"o/r"},"sender":{"login":"ann"}"#;
+        let pull = format!(r#"{{"action":"synchronize",{place},"pull_request":{{"number":3}}}}"#);
+        assert!(matches!(parse("pull_request", &pull).unwrap(), Event::PullRequest { number: 3, .. }));
+        let assigned = format!(r#"{{"action":"assigned",{place},"pull_request":{{"number":3}}}}"#);
+        assert_eq!(parse("pull_request", &assigned).unwrap(), Event::Other);
+        let issue = format!(
+            r#"{{"action":"created",{place},"issue":{{"number":3}},"comment":{{"id":1,"body":"/paceline help"}}}}"#
+        );
+        assert_eq!(parse("issue_comment", &issue).unwrap(), Event::Other, "an issue is no pull request");
+        assert_eq!(parse("star", "not even JSON").unwrap(), Event::Other);
+    }
+}

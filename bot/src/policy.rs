@@ -1,0 +1,39 @@
+//! Who may do what, and what a pull request's state allows: pure.
+
+use crate::pull::{Permission, PullRequest, PullState};
+
+/// Commands and buttons are for people who could push anyway.
+pub fn may_command(permission: Permission) -> bool {
+    permission >= Permission::Write
+}
+
+/// Why a pull request is not measured now, whatever its changes.
+pub fn not_measured_because(pull: &PullRequest) -> Option<&'static str> {
+    match (pull.state, pull.draft) {
+        (PullState::Open, false) => None,
+        (PullState::Open, true) => Some("a draft: it is measured when it is marked ready for review"),
+        (PullState::Closed, _) => Some("the pull request is closed"),
+        (PullState::Merged, _) => Some("the pull request is merged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_people_who_can_push_may_command() {
+        let may: Vec<Permission> = [
+            Permission::None,
+            Permission::Read,
+            Permission::Triage,
+            Permission::Write,
+            Permission::Maintain,
+            Permission::Admin,
+        ]
+        .into_iter()
+        .filter(|p| may_command(*p))
+        .collect();
+        assert_eq!(may, [Permission::Write, Permission::Maintain, Permission::Admin]);
+    }
+}
