@@ -137,7 +137,7 @@ CREATE INDEX comparisons_series ON comparisons (repository_id, suite, benchmark,
 -- Writes to GitHub that are still to be made or were made. `target` is what must exist once:
 -- the newest body of a target wins, and the marker in the body or the external id finds it again after a crash.
 CREATE TABLE writes (
-    target          TEXT PRIMARY KEY,           -- comment:REPO:PR | check:REPO:SHA:NAME | reaction:REPO:COMMENT:CONTENT
+    target          TEXT PRIMARY KEY,           -- comment:REPO:PR | reply:REPO:COMMENT | check:REPO:SHA:NAME | reaction:REPO:COMMENT:CONTENT
     installation_id BIGINT NOT NULL,
     repository_id   BIGINT NOT NULL,
     body            TEXT NOT NULL,              -- JSON of the wanted state

@@ -1,6 +1,6 @@
 //! What was decided about a pull request: the facts that comment, check runs, pages and `review` show.
 
-use crate::pull::{PullRequest, RepoName};
+use crate::pull::{PullRequest, RepoId, RepoName};
 use perfsuite::model::{Report, Sha};
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +122,7 @@ pub struct Run {
 /// What the comment needs beside the run.
 #[derive(Clone, Debug)]
 pub struct CommentContext<'a> {
+    pub id: RepoId,
     pub name: &'a RepoName,
     pub pull: &'a PullRequest,
     /// Base of the pages, without a trailing slash.

@@ -17,6 +17,8 @@ pub enum Outgoing {
         number: u64,
         body: String,
     },
+    /// An answer to somebody's comment `to`, as a comment of its own.
+    Reply { number: u64, to: i64, body: String },
     CheckRun(CheckRun),
     /// A receipt on somebody's comment (`eyes`, `+1`, `-1`, `confused`).
     Reaction {

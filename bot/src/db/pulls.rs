@@ -174,3 +174,15 @@ pub async fn count_by_author<'e, E: Executor<'e, Database = Any>>(
     .await?;
     Ok(row.try_get::<i64, _>("pulls")? as u32)
 }
+
+/// Numbers of the open pull requests that have this head.
+pub async fn open_with_head(db: &Db, repository: RepoId, head: &Sha) -> sqlx::Result<Vec<u64>> {
+    let rows = sqlx::query(
+        "SELECT number FROM pull_requests WHERE repository_id = $1 AND head_sha = $2 AND state = 'open' LIMIT 100",
+    )
+    .bind(repository.0)
+    .bind(head.as_str())
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get::<i64, _>("number")? as u64)).collect()
+}

@@ -1,0 +1,78 @@
+//! What every part of the server shares: settings, database, GitHub, mirrors, evidence, clock, wake-up calls.
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::error::UserError;
+use crate::evidence::EvidenceStore;
+use crate::git::Mirrors;
+use crate::github::{GitHub, GitHubConfig};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+pub struct App {
+    pub config: Config,
+    pub db: Db,
+    pub github: GitHub,
+    pub mirrors: Mirrors,
+    pub evidence: EvidenceStore,
+    pub clock: Clock,
+    pub wake: Wake,
+    /// Where people reach the pages; without a trailing slash.
+    pub public_url: String,
+    /// Names this process in leases.
+    pub worker: String,
+}
+
+/// Calls to loops that would otherwise look again only after a while. A lost call costs that while, nothing more.
+#[derive(Default)]
+pub struct Wake {
+    pub deliveries: Notify,
+    pub writes: Notify,
+    pub jobs: Notify,
+}
+
+impl App {
+    /// Opens the data directory, the database and the connection to GitHub. `bound` is the address that we listen on.
+    pub async fn open(config: Config, bound: std::net::SocketAddr, clock: Clock) -> anyhow::Result<Arc<Self>> {
+        prepare_data_dir(&config.data_dir)?;
+        let db = match &config.database_url {
+            Some(url) => Db::open(url).await?,
+            None => Db::open_in(&config.data_dir).await?,
+        };
+        let github = GitHub::new(GitHubConfig {
+            api_url: config.github_api_url.clone(),
+            app_id: config.app_id,
+            private_key: config.private_key.clone(),
+            clock: clock.clone(),
+            git_url: None,
+        })?;
+        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+        Ok(Arc::new(Self {
+            mirrors: Mirrors::new(&config.data_dir.join("mirrors"))?,
+            evidence: EvidenceStore::new(config.data_dir.join("evidence")),
+            db,
+            github,
+            clock,
+            wake: Wake::default(),
+            public_url,
+            worker: crate::db::new_id(),
+            config,
+        }))
+    }
+}
+
+/// Makes the data directory, readable by its owner alone, and checks that it can be written.
+pub fn prepare_data_dir(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let refuse = |error: std::io::Error| {
+        UserError::new(format!(
+            "cannot write to the data directory {}: {error}; choose another with --data-dir or PACELINE_DATA_DIR",
+            dir.display()
+        ))
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refuse)?;
+    tempfile::NamedTempFile::new_in(dir).map_err(refuse)?;
+    Ok(())
+}

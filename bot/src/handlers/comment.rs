@@ -1,0 +1,118 @@
+//! Somebody wrote to Paceline on a pull request: check that they may, do it, leave a receipt.
+
+use super::{Ask, load_repository, refresh};
+use crate::app::App;
+use crate::command::{self, Command, HELP};
+use crate::db::deliveries::Ending;
+use crate::db::{jobs, pulls, repositories, writes};
+use crate::event::Place;
+use crate::outgoing::Outgoing;
+use crate::policy;
+use crate::pull::Repository;
+use crate::runs;
+use perfsuite::model::Sha;
+
+/// A comment as it came.
+pub struct Said {
+    pub place: Place,
+    pub number: u64,
+    pub comment_id: i64,
+    pub author: String,
+    pub by_bot: bool,
+    pub body: String,
+}
+
+/// What the person gets back.
+enum Receipt {
+    Done,
+    Refused(String),
+    Answer(String),
+}
+
+pub async fn handle(app: &App, said: &Said) -> anyhow::Result<Ending> {
+    // Our own comments quote commands; answering bots would be a loop.
+    let Some(command) = command::parse(&said.body).filter(|_| !said.by_bot) else { return Ok(Ending::Ignored) };
+    let repository = load_repository(app, &said.place).await?;
+    let permission = app.github.permission(&repository, &said.author).await?;
+    let receipt = if policy::may_command(permission) {
+        obey(app, said, &repository, command).await?
+    } else {
+        Receipt::Refused("Commands are taken from people with write permission on this repository.".into())
+    };
+    answer(app, said, &repository, receipt).await?;
+    Ok(Ending::Done)
+}
+
+async fn obey(app: &App, said: &Said, repository: &Repository, command: Command) -> anyhow::Result<Receipt> {
+    Ok(match command {
+        Command::Help => Receipt::Answer(HELP.into()),
+        Command::Unknown { text } => {
+            Receipt::Refused(format!("`{}` is not something that I know.\n\n{HELP}", text.replace('`', "'")))
+        }
+        Command::Bench => {
+            refresh(app, &said.place, said.number, Ask::Again).await?;
+            Receipt::Done
+        }
+        Command::Cancel => {
+            let mut tx = app.db.begin().await?;
+            let now_ms = app.clock.now_ms();
+            let cancelled = jobs::cancel(&mut tx, repository.id, said.number, &said.author, now_ms).await?;
+            if cancelled > 0 {
+                runs::publish(&mut tx, app, repository, said.number).await?;
+            }
+            tx.commit().await?;
+            match cancelled {
+                0 => Receipt::Refused("Nothing runs or waits for this pull request.".into()),
+                _ => Receipt::Done,
+            }
+        }
+        Command::Run { head } => approve(app, &said.place, repository, said.number, &head, &said.author).await?,
+    })
+}
+
+/// Allows a fork's head to run, if it still is the head.
+async fn approve(
+    app: &App,
+    place: &Place,
+    repository: &Repository,
+    number: u64,
+    head: &Sha,
+    by: &str,
+) -> anyhow::Result<Receipt> {
+    let pull = app.github.pull_request(repository, number).await?;
+    let mut tx = app.db.begin().await?;
+    let now_ms = app.clock.now_ms();
+    repositories::upsert(&mut tx, repository, now_ms).await?;
+    pulls::upsert(&mut tx, repository.id, &pull, now_ms).await?;
+    let approved = pulls::approve(&mut tx, repository.id, number, head, by).await?;
+    tx.commit().await?;
+    if !approved {
+        return Ok(Receipt::Refused(format!(
+            "The head has moved: it is `{}` now. Look at it, then write `/paceline run {}`.",
+            pull.head_sha, pull.head_sha
+        )));
+    }
+    refresh(app, place, number, Ask::Facts).await?;
+    Ok(Receipt::Done)
+}
+
+async fn answer(app: &App, said: &Said, repository: &Repository, receipt: Receipt) -> anyhow::Result<()> {
+    let (content, body) = match receipt {
+        Receipt::Done => ("+1", None),
+        Receipt::Answer(body) => ("eyes", Some(body)),
+        Receipt::Refused(body) => ("confused", Some(body)),
+    };
+    let mut wanted = vec![Outgoing::Reaction { comment_id: said.comment_id, content: content.into() }];
+    if let Some(body) = body {
+        wanted.push(Outgoing::Reply { number: said.number, to: said.comment_id, body });
+    }
+    let now_ms = app.clock.now_ms();
+    let mut tx = app.db.begin().await?;
+    repositories::upsert(&mut tx, repository, now_ms).await?;
+    for body in &wanted {
+        writes::want(&mut tx, repository.installation, repository.id, body, now_ms).await?;
+    }
+    tx.commit().await?;
+    app.wake.writes.notify_one();
+    Ok(())
+}

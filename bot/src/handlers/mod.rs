@@ -1,0 +1,37 @@
+//! One file per event: each loads the present facts, decides, and changes rows and wanted writes in one transaction.
+
+mod check_run;
+mod comment;
+mod pull_request;
+
+use crate::app::App;
+use crate::db::deliveries::{Delivery, Ending};
+use crate::event::{self, Event, Place};
+use crate::pull::Repository;
+
+pub use pull_request::{Ask, refresh};
+
+/// Works on one delivery.
+pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {
+    match event::parse(&delivery.event, &delivery.payload)? {
+        Event::PullRequest { place, number } => refresh(app, &place, number, Ask::Facts).await?,
+        Event::Comment { place, number, comment_id, author, by_bot, body } => {
+            let said = comment::Said { place, number, comment_id, author, by_bot, body };
+            return comment::handle(app, &said).await;
+        }
+        Event::CheckRun { place, head, request, by } => {
+            return check_run::handle(app, &place, &head, &request, &by).await;
+        }
+        Event::Other => return Ok(Ending::Ignored),
+    }
+    Ok(Ending::Done)
+}
+
+/// The repository as GitHub has it now. The payload's name may be an old one; the id is checked.
+async fn load_repository(app: &App, place: &Place) -> anyhow::Result<Repository> {
+    let repository = app.github.repository(place.installation, &place.name).await?;
+    if repository.id != place.repository {
+        anyhow::bail!("{} is another repository by now", place.name);
+    }
+    Ok(repository)
+}

@@ -1,0 +1,137 @@
+//! Puts a run together from what is stored, and queues what GitHub should show of it.
+
+use crate::app::App;
+use crate::checks;
+use crate::comment;
+use crate::db::jobs::Job;
+use crate::db::judgements::{self, Judgement};
+use crate::db::pulls::{self, PullRow};
+use crate::db::{Tx, jobs, repositories, runners, writes};
+use crate::judgement::{CommentContext, Performance, RUN_SCHEMA, Run};
+use crate::outgoing::Outgoing;
+use crate::pull::{RepoId, Repository};
+use crate::queue::JobState;
+use sqlx::AnyConnection;
+
+/// A runner not heard of for this long is not counted as waiting for work.
+const RUNNER_ALIVE_MS: i64 = 90_000;
+
+/// A run and the job behind its performance part.
+pub struct Loaded {
+    pub run: Run,
+    pub row: PullRow,
+    pub job: Option<Job>,
+}
+
+/// Everything known about the present head of a pull request; `None` before it was judged.
+pub async fn load(
+    on: &mut AnyConnection,
+    repository: &Repository,
+    number: u64,
+    now_ms: i64,
+) -> sqlx::Result<Option<Loaded>> {
+    let Some(row) = pulls::get(&mut *on, repository.id, number).await? else { return Ok(None) };
+    let Some(judgement) = judgements::get(&mut *on, repository.id, number, &row.pull.head_sha).await? else {
+        return Ok(None);
+    };
+    let job = jobs::newest(&mut *on, repository.id, number, &row.pull.head_sha).await?;
+    let performance = performance(on, &row, &judgement, job.as_ref(), now_ms).await?;
+    let base = job.as_ref().map(|job| job.base.clone());
+    let run = Run {
+        schema: RUN_SCHEMA,
+        repository: repository.name.to_string(),
+        pull: Some(number),
+        base: base.or_else(|| row.merge_base.clone()).unwrap_or_else(|| row.pull.base_sha.clone()),
+        head: row.pull.head_sha.clone(),
+        commits: judgement.commits,
+        config_error: judgement.config_error,
+        performance,
+    };
+    Ok(Some(Loaded { run, row, job }))
+}
+
+async fn performance(
+    on: &mut AnyConnection,
+    row: &PullRow,
+    judgement: &Judgement,
+    job: Option<&Job>,
+    now_ms: i64,
+) -> sqlx::Result<Performance> {
+    let Some(job) = job else {
+        return Ok(match &judgement.skipped {
+            Some(reason) => Performance::Skipped { reason: reason.clone() },
+            None if !row.may_run() => Performance::NeedsApproval { head: row.pull.head_sha.clone() },
+            None => Performance::Skipped { reason: "no job was queued for this head".into() },
+        });
+    };
+    let held = |fallback: &str| match &job.progress {
+        Some(progress) => {
+            Performance::Running { text: progress.text.clone(), done: progress.done, total: progress.total }
+        }
+        None => Performance::Running { text: fallback.into(), done: 0, total: 0 },
+    };
+    Ok(match job.state {
+        JobState::Queued => Performance::Queued {
+            position: jobs::position(&mut *on, job).await?,
+            runners: runners::alive(&mut *on, now_ms - RUNNER_ALIVE_MS).await?,
+        },
+        JobState::Claimed => held("a runner prepares"),
+        JobState::Building => held("building base and head"),
+        JobState::Measuring => held("measuring"),
+        JobState::Done => match &job.report {
+            Some(report) => Performance::Done { report: Box::new(report.clone()) },
+            None => Performance::Failed { message: "the report is missing".into(), output: String::new() },
+        },
+        JobState::Failed => {
+            let error = job.error.clone().unwrap_or_default();
+            let (message, output) = error.split_once('\n').unwrap_or((&error, ""));
+            Performance::Failed { message: message.into(), output: output.into() }
+        }
+        JobState::Cancelled => {
+            Performance::Cancelled { by: job.error.clone().unwrap_or_else(|| "a maintainer".into()) }
+        }
+        JobState::Superseded => Performance::Cancelled { by: "a newer push".into() },
+    })
+}
+
+/// Queues comment and check runs as they should now stand. Called in the transaction that changed what they show.
+pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u64) -> anyhow::Result<()> {
+    let now_ms = app.clock.now_ms();
+    let Some(loaded) = load(tx, repository, number, now_ms).await? else { return Ok(()) };
+    let author_pulls = pulls::count_by_author(&mut **tx, repository.id, &loaded.row.pull.author, number).await?;
+    let details = match &loaded.job {
+        Some(job) => format!("{}/runs/{}", app.public_url, job.id),
+        None => format!("{}/{}/pull/{number}", app.public_url, repository.name),
+    };
+    let context = CommentContext {
+        id: repository.id,
+        name: &repository.name,
+        pull: &loaded.row.pull,
+        public_url: &app.public_url,
+        job: loaded.job.as_ref().map(|job| job.id.0.as_str()),
+        author_pulls,
+    };
+    let mut wanted = vec![
+        Outgoing::Comment { number, body: comment::comment(&loaded.run, &context) },
+        Outgoing::CheckRun(checks::commits_check(&loaded.run, &details)),
+        Outgoing::CheckRun(checks::performance_check(&loaded.run, &details)),
+    ];
+    if let Some(check) = checks::config_check(&loaded.run, &details) {
+        wanted.push(Outgoing::CheckRun(check));
+    }
+    for body in &wanted {
+        writes::want(tx, repository.installation, repository.id, body, now_ms).await?;
+    }
+    Ok(())
+}
+
+/// The same in a transaction of its own, after something outside of one changed.
+pub async fn republish(app: &App, repository: RepoId, number: u64) -> anyhow::Result<()> {
+    let mut tx = app.db.begin().await?;
+    if let Some(repository) = repositories::by_id(&mut *tx, repository).await? {
+        publish(&mut tx, app, &repository, number).await?;
+    }
+    tx.commit().await?;
+    app.wake.writes.notify_one();
+    Ok(())
+}
