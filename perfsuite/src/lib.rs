@@ -4,3 +4,4 @@ pub mod model;
 pub mod observe;
 pub mod process;
 pub mod sandbox;
+pub mod verdict;

@@ -1,0 +1,3 @@
+//! Tests through the door: the verdict on simulated machines, the measuring of real repositories.
+
+mod verdict;
