@@ -95,6 +95,24 @@ pub struct Commit {
     pub author_name: String,
 }
 
+/// One path that differs between two commits. Bytes of a name that are no UTF-8 are replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedPath {
+    pub path: String,
+    /// The name before, where GitHub saw a rename. git's own list shows a rename as removed and added.
+    pub previous: Option<String>,
+    pub kind: ChangeKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    Added,
+    Modified,
+    Removed,
+    Renamed,
+}
+
 /// The permission of a person on a repository, by GitHub's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

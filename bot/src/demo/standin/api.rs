@@ -1,0 +1,282 @@
+//! The REST API: which path does what, who may, and what it answers.
+
+use super::access::{Caller, Need, TOKEN_LIFE_MS};
+use super::answer::{Answer, Asked};
+use super::state::{Comment, Repo, State, Token};
+use super::{checks, json, scene};
+use crate::pull::{Permission, PullState};
+use axum::http::Method;
+use serde_json::{Value, json};
+
+/// GitHub's bounds of a pull request's lists.
+const COMMITS_MAX: usize = 250;
+const FILES_MAX: usize = 3_000;
+/// GitHub's bound of a comment.
+const COMMENT_MAX_CHARS: usize = 65_536;
+/// GitHub's eight reactions.
+const REACTIONS: [&str; 8] = ["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"];
+
+/// Everything below is done with the state locked, so that each request is one step.
+pub(super) struct Call<'a> {
+    pub state: &'a mut State,
+    pub asked: &'a Asked,
+    pub caller: Caller,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    pub now_ms: i64,
+}
+
+pub(super) fn answer(mut call: Call<'_>) -> Answer {
+    route(&mut call).unwrap_or_else(|refused| refused)
+}
+
+fn route(call: &mut Call<'_>) -> Result<Answer, Answer> {
+    let segments: Vec<&str> = call.asked.segments.iter().map(String::as_str).collect();
+    // `/repositories/ID/…` is how GitHub's links name a repository.
+    let (repo, rest) = match segments.as_slice() {
+        ["repos", owner, name, rest @ ..] => (call.state.repo_by_name(owner, name), rest),
+        ["repositories", id, rest @ ..] => (id.parse().ok(), rest),
+        other => return app_route(call, other),
+    };
+    let get = call.asked.method == Method::GET;
+    let post = call.asked.method == Method::POST;
+    let patch = call.asked.method == Method::PATCH;
+    match rest {
+        [] if get => call.repository(repo),
+        ["installation"] if get => call.repository_installation(repo),
+        ["pulls"] if get => call.pulls(repo),
+        ["pulls", number] if get => call.pull(repo, number),
+        ["pulls", number, "commits"] if get => call.pull_commits(repo, number),
+        ["pulls", number, "files"] if get => call.pull_files(repo, number),
+        ["collaborators", login, "permission"] if get => call.permission(repo, login),
+        ["issues", number, "comments"] if get => call.comments(repo, number),
+        ["issues", number, "comments"] if post => call.create_comment(repo, number),
+        ["issues", "comments", id] if patch => call.update_comment(repo, id),
+        ["issues", "comments", id, "reactions"] if post => call.react(repo, id),
+        ["check-runs"] if post => checks::create(call, repo),
+        ["check-runs", id] if get => checks::get(call, repo, id),
+        ["check-runs", id] if patch => checks::update(call, repo, id),
+        ["check-runs", id, "annotations"] if get => checks::annotations(call, repo, id),
+        ["commits", sha, "check-runs"] if get => checks::of_commit(call, repo, sha),
+        _ => Err(Answer::not_found()),
+    }
+}
+
+fn app_route(call: &mut Call<'_>, segments: &[&str]) -> Result<Answer, Answer> {
+    let get = call.asked.method == Method::GET;
+    let post = call.asked.method == Method::POST;
+    match segments {
+        ["app"] if get => {
+            let id = call.caller.app()?;
+            Ok(Answer::ok(json::app(id, &call.state.apps[&id])))
+        }
+        ["app", "installations"] if get => {
+            let app = call.caller.app()?;
+            let all = call.state.installations.iter().filter(|(_, i)| i.app == app);
+            let all = all.map(|(id, _)| json::installation(call.state, *id)).collect();
+            Ok(Answer::page(call.asked, "/app/installations", all, |_, page| Value::Array(page)))
+        }
+        ["app", "installations", id, "access_tokens"] if post => call.token(id),
+        ["installation", "repositories"] if get => call.installation_repositories(),
+        _ => Err(Answer::not_found()),
+    }
+}
+
+impl Call<'_> {
+    fn token(&mut self, id: &str) -> Result<Answer, Answer> {
+        let app = self.caller.app()?;
+        let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
+        let installation = self.state.installations.get(&id).filter(|i| i.app == app);
+        let permissions = installation.ok_or_else(Answer::not_found)?.permissions.clone();
+        let random: [u8; 18] = rand::random();
+        let token = format!("ghs_{}", hex::encode(random));
+        let expires_ms = self.now_ms + TOKEN_LIFE_MS;
+        self.state.tokens.insert(token.clone(), Token { installation: id, expires_ms });
+        Ok(Answer::created(json!({
+            "token": token,
+            "expires_at": json::time(expires_ms),
+            "permissions": permissions,
+            "repository_selection": "selected",
+        })))
+    }
+
+    fn installation_repositories(&mut self) -> Result<Answer, Answer> {
+        let Caller::Installation(id) = self.caller else {
+            return Err(Answer::refuse(403, "You must authenticate with an installation access token"));
+        };
+        let covered = &self.state.installations[&id].repos;
+        let repos = covered.iter().filter_map(|id| self.state.repos.get(id));
+        let repos = repos.map(|r| json::repository(self.state, r, &self.url)).collect();
+        Ok(Answer::page(
+            self.asked,
+            "/installation/repositories",
+            repos,
+            |total, page| json!({ "total_count": total, "repositories": page }),
+        ))
+    }
+
+    fn repository(&mut self, repo: Option<i64>) -> Result<Answer, Answer> {
+        let id = self.allowed(repo, "metadata", Need::Read)?;
+        Ok(Answer::ok(json::repository(self.state, &self.state.repos[&id], &self.url)))
+    }
+
+    fn repository_installation(&mut self, repo: Option<i64>) -> Result<Answer, Answer> {
+        let app = self.caller.app()?;
+        let repo = repo.ok_or_else(Answer::not_found)?;
+        let covers = |(_, i): &(&i64, &super::state::Installation)| i.app == app && i.repos.contains(&repo);
+        let found = self.state.installations.iter().find(covers).map(|(id, _)| *id);
+        Ok(Answer::ok(json::installation(self.state, found.ok_or_else(Answer::not_found)?)))
+    }
+
+    fn pulls(&mut self, repo: Option<i64>) -> Result<Answer, Answer> {
+        let id = self.allowed(repo, "pull_requests", Need::Read)?;
+        let repo = &self.state.repos[&id];
+        let wanted = self.asked.query.get("state").map_or("open", String::as_str);
+        let shown = repo.pulls.values().rev().filter(|p| match wanted {
+            "all" => true,
+            "closed" => p.state != PullState::Open,
+            _ => p.state == PullState::Open,
+        });
+        let shown =
+            shown.map(|p| json::pull(self.state, repo, p, &scene::base_sha(repo, p), &self.url)).collect();
+        Ok(self.page(id, "pulls", shown))
+    }
+
+    fn pull(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Read)?;
+        let pull = &repo.pulls[&number];
+        Ok(Answer::ok(json::pull(self.state, repo, pull, &scene::base_sha(repo, pull), &self.url)))
+    }
+
+    fn pull_commits(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Read)?;
+        let mut commits = scene::pull_commits(repo, &repo.pulls[&number])?;
+        commits.truncate(COMMITS_MAX);
+        Ok(self.page(repo.id, &format!("pulls/{number}/commits"), commits))
+    }
+
+    fn pull_files(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Read)?;
+        let mut files = scene::pull_files(repo, &repo.pulls[&number])?;
+        files.truncate(FILES_MAX);
+        Ok(self.page(repo.id, &format!("pulls/{number}/files"), files))
+    }
+
+    fn permission(&mut self, repo: Option<i64>, login: &str) -> Result<Answer, Answer> {
+        let id = self.allowed(repo, "metadata", Need::Read)?;
+        if !self.state.users.contains_key(login) {
+            return Err(Answer::refuse(404, &format!("{login} is not a user")));
+        }
+        let repo = &self.state.repos[&id];
+        let default = if repo.private { Permission::None } else { Permission::Read };
+        let (permission, role) = match repo.people.get(login).copied().unwrap_or(default) {
+            Permission::Admin => ("admin", "admin"),
+            Permission::Maintain => ("write", "maintain"),
+            Permission::Write => ("write", "write"),
+            Permission::Triage => ("read", "triage"),
+            Permission::Read => ("read", "read"),
+            Permission::None => ("none", ""),
+        };
+        Ok(Answer::ok(json!({
+            "permission": permission,
+            "role_name": role,
+            "user": json::user(self.state, login),
+        })))
+    }
+
+    fn comments(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Read)?;
+        let shown = repo.comments.values().filter(|c| c.number == number);
+        let shown = shown.map(|c| json::comment(self.state, repo, c, &self.url)).collect();
+        Ok(self.page(repo.id, &format!("issues/{number}/comments"), shown))
+    }
+
+    fn create_comment(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Write)?;
+        if repo.pulls[&number].locked {
+            return Err(Answer::refuse(403, "Unable to create comment because issue is locked."));
+        }
+        let (repo, body) = (repo.id, comment_body(self.asked)?);
+        let app = self.caller.acting_app(self.state)?;
+        let author = format!("{}[bot]", self.state.apps[&app].slug);
+        let id = self.state.add_comment(repo, number, &author, Some(app), &body, self.now_ms);
+        let repo = &self.state.repos[&repo];
+        Ok(Answer::created(json::comment(self.state, repo, &repo.comments[&id], &self.url)))
+    }
+
+    fn update_comment(&mut self, repo: Option<i64>, id: &str) -> Result<Answer, Answer> {
+        let repo = self.allowed(repo, "pull_requests", Need::Write)?;
+        let app = self.caller.acting_app(self.state)?;
+        let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
+        let body = comment_body(self.asked)?;
+        let now_ms = self.now_ms;
+        let comment = self.comment_mut(repo, id)?;
+        if comment.app != Some(app) {
+            return Err(Answer::refuse(403, "Resource not accessible by integration"));
+        }
+        comment.body = body;
+        comment.updated_ms = now_ms;
+        comment.edits += 1;
+        let repo = &self.state.repos[&repo];
+        Ok(Answer::ok(json::comment(self.state, repo, &repo.comments[&id], &self.url)))
+    }
+
+    fn react(&mut self, repo: Option<i64>, id: &str) -> Result<Answer, Answer> {
+        let repo = self.allowed(repo, "pull_requests", Need::Write)?;
+        let app = self.caller.acting_app(self.state)?;
+        let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
+        let content = self.asked.json()?["content"].as_str().unwrap_or("").to_owned();
+        if !REACTIONS.contains(&content.as_str()) {
+            return Err(Answer::invalid("Reaction", "content", "is not included in the list"));
+        }
+        let who = format!("{}[bot]", self.state.apps[&app].slug);
+        let fresh = self.state.next_id();
+        let comment = self.comment_mut(repo, id)?;
+        let known =
+            comment.reactions.iter().find(|(_, by, what)| *by == who && *what == content).map(|r| r.0);
+        if known.is_none() {
+            comment.reactions.push((fresh, who.clone(), content.clone()));
+        }
+        let body = json!({
+            "id": known.unwrap_or(fresh),
+            "user": json::user(self.state, &who),
+            "content": content,
+        });
+        Ok(if known.is_some() { Answer::ok(body) } else { Answer::created(body) })
+    }
+
+    fn comment_mut(&mut self, repo: i64, id: i64) -> Result<&mut Comment, Answer> {
+        self.state.repos.get_mut(&repo).and_then(|r| r.comments.get_mut(&id)).ok_or_else(Answer::not_found)
+    }
+
+    pub(super) fn allowed(&self, repo: Option<i64>, permission: &str, need: Need) -> Result<i64, Answer> {
+        self.caller.repo(self.state, repo, permission, need)
+    }
+
+    fn known_pull(&self, repo: Option<i64>, number: &str, need: Need) -> Result<(&Repo, u64), Answer> {
+        let id = self.allowed(repo, "pull_requests", need)?;
+        let repo = &self.state.repos[&id];
+        let number = number.parse().ok().filter(|n| repo.pulls.contains_key(n));
+        Ok((repo, number.ok_or_else(Answer::not_found)?))
+    }
+
+    /// A page of a plain list below a repository.
+    pub(super) fn page(&self, repo: i64, rest: &str, items: Vec<Value>) -> Answer {
+        Answer::page(self.asked, &format!("/repositories/{repo}/{rest}"), items, |_, page| Value::Array(page))
+    }
+}
+
+fn comment_body(asked: &Asked) -> Result<String, Answer> {
+    let body = asked.json()?["body"].as_str().unwrap_or("").to_owned();
+    if body.trim().is_empty() {
+        return Err(Answer::invalid("IssueComment", "body", "body can't be blank"));
+    }
+    if body.chars().count() > COMMENT_MAX_CHARS {
+        return Err(Answer::invalid(
+            "IssueComment",
+            "body",
+            "body is too long (maximum is 65536 characters)",
+        ));
+    }
+    Ok(body)
+}

@@ -1,0 +1,132 @@
+//! A stand-in for GitHub on loopback: stateful, in memory, strict where GitHub is strict.
+//!
+//! It serves what Paceline uses: App and installation tokens, repositories, pull requests, comments, check runs,
+//! reactions, permissions, webhooks, and the repositories themselves through git's smart HTTP. With and without the
+//! prefix `/api/v3`. Used by `paceline demo` and by the tests, which can also make it fail.
+
+mod access;
+mod answer;
+mod api;
+mod checks;
+mod fault;
+mod git_http;
+mod json;
+mod key;
+mod scene;
+mod server;
+mod state;
+mod webhook;
+
+pub use fault::{Fault, FaultKind};
+pub use scene::{Covered, NewPull, NewRepository, PullEdit};
+pub use state::{AnnotationSeen, CheckRunSeen, CommentSeen, RequestSeen};
+pub use webhook::{Delivered, Event};
+
+use crate::clock::Clock;
+use secrecy::SecretString;
+use state::State;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How to start a stand-in.
+#[derive(Clone, Debug)]
+pub struct StandInOptions {
+    /// Where the bare repositories are kept; made when missing.
+    pub dir: PathBuf,
+    /// Zero: any free port.
+    pub port: u16,
+    pub clock: Clock,
+}
+
+impl StandInOptions {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), port: 0, clock: Clock::system() }
+    }
+}
+
+/// What a new App's owner would copy from GitHub's page.
+#[derive(Clone, Debug)]
+pub struct AppCredentials {
+    pub app_id: u64,
+    pub slug: String,
+    /// PEM.
+    pub private_key: SecretString,
+    pub webhook_secret: SecretString,
+}
+
+/// A running stand-in. It stops when the last clone is dropped.
+#[derive(Clone)]
+pub struct StandIn {
+    shared: Arc<Shared>,
+    _server: Arc<ServerTask>,
+}
+
+/// What the server's requests and the handle have in common.
+struct Shared {
+    state: Mutex<State>,
+    dir: PathBuf,
+    address: SocketAddr,
+    clock: Clock,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that panicked with the lock held has failed already; the others' view stays whole.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+struct ServerTask(tokio::task::JoinHandle<()>);
+
+impl Drop for ServerTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl StandIn {
+    /// Binds to loopback and serves until dropped. Needs a tokio runtime and the git command.
+    pub async fn start(options: StandInOptions) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&options.dir)?;
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::default()),
+            dir: options.dir,
+            address: listener.local_addr()?,
+            clock: options.clock,
+        });
+        let task = tokio::spawn(server::serve(listener, shared.clone()));
+        Ok(Self { shared, _server: Arc::new(ServerTask(task)) })
+    }
+
+    /// The address as github.com's API would be given: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        self.shared.url()
+    }
+
+    /// The address as an Enterprise Server's API would be given: with `/api/v3`.
+    pub fn enterprise_url(&self) -> String {
+        format!("{}/api/v3", self.shared.url())
+    }
+
+    /// Makes the next matching requests fail.
+    pub fn fail(&self, fault: Fault) {
+        self.shared.state().faults.push(fault);
+    }
+
+    /// Requests so far, oldest first, bounded to the newest 20,000.
+    pub fn requests(&self) -> Vec<RequestSeen> {
+        self.shared.state().requests.iter().cloned().collect()
+    }
+
+    /// How many requests had this method and a path containing `part` (prefix and query included).
+    pub fn count(&self, method: &str, part: &str) -> usize {
+        let state = self.shared.state();
+        state.requests.iter().filter(|r| r.method == method && r.target.contains(part)).count()
+    }
+}

@@ -1,0 +1,516 @@
+//! Setting the scene: Apps, installations, repositories, commits, pull requests, people; and looking at the result.
+
+use super::answer::Answer;
+use super::json;
+use super::state::{App, CheckRunSeen, Comment, CommentSeen, Installation, Pull, Repo, State};
+use super::{AppCredentials, StandIn, key};
+use crate::pull::{InstallationId, Permission, PullState, RepoId, RepoName};
+use anyhow::Context;
+use git2::{Oid, Repository};
+use perfsuite::model::Sha;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// GitHub's quota of an installation, requests an hour.
+const QUOTA: i64 = 5_000;
+/// What Paceline asks of an installation.
+const PERMISSIONS: [(&str, &str); 5] = [
+    ("checks", "write"),
+    ("contents", "read"),
+    ("issues", "write"),
+    ("metadata", "read"),
+    ("pull_requests", "write"),
+];
+
+#[derive(Clone, Debug)]
+pub struct NewRepository {
+    pub name: RepoName,
+    pub private: bool,
+    pub default_branch: String,
+}
+
+impl NewRepository {
+    /// Private, with `main`.
+    pub fn named(name: &str) -> anyhow::Result<Self> {
+        Ok(Self { name: name.parse()?, private: true, default_branch: "main".into() })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct NewPull {
+    pub title: String,
+    pub author: String,
+    pub base: String,
+    /// A branch of `fork`, or of the repository itself.
+    pub head: String,
+    pub fork: Option<RepoId>,
+    pub draft: bool,
+}
+
+impl StandIn {
+    /// A new App with a fresh key pair and the permissions that Paceline needs.
+    pub fn create_app(&self, slug: &str) -> anyhow::Result<AppCredentials> {
+        let (private_key, public_key) = key::generate()?;
+        let webhook_secret = hex::encode(rand::random::<[u8; 16]>());
+        let mut state = self.shared.state();
+        let app_id = state.next_id().unsigned_abs();
+        state.user_id(&format!("{slug}[bot]"));
+        let permissions = permissions();
+        let app = App { slug: slug.into(), public_key, webhook_secret: webhook_secret.clone(), permissions };
+        state.apps.insert(app_id, app);
+        let webhook_secret = SecretString::from(webhook_secret);
+        Ok(AppCredentials { app_id, slug: slug.into(), private_key, webhook_secret })
+    }
+
+    /// Installs an App on an account, on no repository yet.
+    pub fn install(&self, app_id: u64, account: &str) -> InstallationId {
+        let mut state = self.shared.state();
+        let id = state.next_id();
+        state.user_id(account);
+        let installation = Installation {
+            app: app_id,
+            account: account.into(),
+            repos: BTreeSet::new(),
+            permissions: permissions(),
+            quota: QUOTA,
+        };
+        state.installations.insert(id, installation);
+        InstallationId(id)
+    }
+
+    /// Lets an installation see a repository, or no longer.
+    pub fn cover(&self, installation: InstallationId, repo: RepoId, covered: Covered) {
+        if let Some(installation) = self.shared.state().installations.get_mut(&installation.0) {
+            match covered {
+                Covered::Yes => installation.repos.insert(repo.0),
+                Covered::No => installation.repos.remove(&repo.0),
+            };
+        }
+    }
+
+    /// Grants `level` (`read`, `write`) of a permission, or takes it away with `None`.
+    pub fn grant(&self, installation: InstallationId, permission: &str, level: Option<&str>) {
+        if let Some(installation) = self.shared.state().installations.get_mut(&installation.0) {
+            match level {
+                Some(level) => installation.permissions.insert(permission.into(), level.into()),
+                None => installation.permissions.remove(permission),
+            };
+        }
+    }
+
+    /// Requests that an installation has left in this hour.
+    pub fn set_quota(&self, installation: InstallationId, requests: i64) {
+        if let Some(installation) = self.shared.state().installations.get_mut(&installation.0) {
+            installation.quota = requests;
+        }
+    }
+
+    /// Forgets every installation token, as when a key is rotated.
+    pub fn revoke_tokens(&self) {
+        self.shared.state().tokens.clear();
+    }
+
+    /// A repository with an empty bare git repository behind it. Its owner is an admin.
+    pub fn create_repository(&self, new: &NewRepository) -> anyhow::Result<RepoId> {
+        let mut state = self.shared.state();
+        let id = state.next_id();
+        let path = self.shared.dir.join(format!("{id}.git"));
+        let mut how = git2::RepositoryInitOptions::new();
+        how.bare(true).external_template(false).initial_head(&new.default_branch);
+        Repository::init_opts(&path, &how).context("making a repository")?;
+        state.user_id(&new.name.owner);
+        let repo = Repo {
+            id,
+            name: new.name.clone(),
+            private: new.private,
+            default_branch: new.default_branch.clone(),
+            path,
+            people: BTreeMap::from([(new.name.owner.clone(), Permission::Admin)]),
+            pulls: BTreeMap::new(),
+            comments: BTreeMap::new(),
+            check_runs: BTreeMap::new(),
+        };
+        state.repos.insert(id, repo);
+        Ok(RepoId(id))
+    }
+
+    /// The bare repository on disk, for pushing into it with git.
+    pub fn git_dir(&self, repo: RepoId) -> anyhow::Result<PathBuf> {
+        self.with_repo(repo, |_, repo| Ok(repo.path.clone()))
+    }
+
+    /// Deletes a repository: a fork whose owner is gone.
+    pub fn delete_repository(&self, repo: RepoId) {
+        let mut state = self.shared.state();
+        state.repos.remove(&repo.0);
+        for pull in state.repos.values_mut().flat_map(|r| r.pulls.values_mut()) {
+            pull.head_repo = pull.head_repo.filter(|id| *id != repo.0);
+        }
+    }
+
+    /// Gives a repository another name; its id stays.
+    pub fn rename_repository(&self, repo: RepoId, name: &RepoName) {
+        if let Some(repo) = self.shared.state().repos.get_mut(&repo.0) {
+            repo.name = name.clone();
+        }
+    }
+
+    pub fn set_permission(&self, repo: RepoId, login: &str, permission: Permission) {
+        let mut state = self.shared.state();
+        state.user_id(login);
+        if let Some(repo) = state.repos.get_mut(&repo.0) {
+            repo.people.insert(login.into(), permission);
+        }
+    }
+
+    /// A commit on top of a branch (made when missing): `Some` writes a file, `None` removes it.
+    pub fn commit(
+        &self,
+        repo: RepoId,
+        branch: &str,
+        message: &str,
+        files: &[(&str, Option<&[u8]>)],
+    ) -> anyhow::Result<Sha> {
+        let at_s = self.shared.clock.now_ms() / 1000;
+        let sha = self.with_repo(repo, |_, repo| commit(&repo.path, branch, message, files, at_s))?;
+        self.heads_moved(repo)?;
+        Ok(sha)
+    }
+
+    /// Creates or moves a branch, as a (forced) push would.
+    pub fn set_branch(&self, repo: RepoId, branch: &str, sha: &Sha) -> anyhow::Result<()> {
+        self.with_repo(repo, |_, repo| {
+            let git = Repository::open_bare(&repo.path)?;
+            git.reference(&format!("refs/heads/{branch}"), Oid::from_str(sha.as_str())?, true, "")?;
+            Ok(())
+        })?;
+        self.heads_moved(repo)
+    }
+
+    /// Pushes a commit of a repository on disk, with its history, to a branch.
+    pub fn push(&self, repo: RepoId, from: &Path, sha: &Sha, branch: &str) -> anyhow::Result<()> {
+        self.with_repo(repo, |_, repo| copy_objects(from, &repo.path, &[sha.clone()]))?;
+        self.set_branch(repo, branch, sha)
+    }
+
+    /// The tip of a branch.
+    pub fn tip(&self, repo: RepoId, branch: &str) -> anyhow::Result<Sha> {
+        self.with_repo(repo, |_, repo| tip(&repo.path, branch))
+    }
+
+    /// Opens a pull request; its number.
+    pub fn open_pull(&self, repo: RepoId, new: &NewPull) -> anyhow::Result<u64> {
+        let now_ms = self.shared.clock.now_ms();
+        let head_repo = new.fork.unwrap_or(repo);
+        let head_sha = self.tip(head_repo, &new.head)?;
+        self.tip(repo, &new.base).context("the base branch")?;
+        let number = {
+            let mut state = self.shared.state();
+            state.user_id(&new.author);
+            let id = state.next_id();
+            let repo = state.repos.get_mut(&repo.0).context("no such repository")?;
+            let number = repo.pulls.keys().next_back().map_or(1, |last| last + 1);
+            let pull = Pull {
+                id,
+                number,
+                title: new.title.clone(),
+                body: String::new(),
+                author: new.author.clone(),
+                state: PullState::Open,
+                draft: new.draft,
+                locked: false,
+                base_ref: new.base.clone(),
+                head_ref: new.head.clone(),
+                head_sha,
+                head_repo: Some(head_repo.0),
+                labels: Vec::new(),
+                created_ms: now_ms,
+                updated_ms: now_ms,
+            };
+            repo.pulls.insert(number, pull);
+            number
+        };
+        self.heads_moved(head_repo)?;
+        Ok(number)
+    }
+
+    /// Changes a pull request's state, draft mark, labels or lock.
+    pub fn edit_pull(
+        &self,
+        repo: RepoId,
+        number: u64,
+        edit: impl FnOnce(&mut PullEdit),
+    ) -> anyhow::Result<()> {
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.shared.state();
+        let pull = state.repos.get_mut(&repo.0).and_then(|r| r.pulls.get_mut(&number));
+        let pull = pull.context("no such pull request")?;
+        let mut now = PullEdit {
+            title: pull.title.clone(),
+            state: pull.state,
+            draft: pull.draft,
+            locked: pull.locked,
+            labels: pull.labels.clone(),
+        };
+        edit(&mut now);
+        (pull.title, pull.state, pull.draft) = (now.title, now.state, now.draft);
+        (pull.locked, pull.labels, pull.updated_ms) = (now.locked, now.labels, now_ms);
+        Ok(())
+    }
+
+    /// A person's comment; its id.
+    pub fn comment_as(&self, repo: RepoId, number: u64, login: &str, body: &str) -> i64 {
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.shared.state();
+        state.user_id(login);
+        state.add_comment(repo.0, number, login, None, body, now_ms)
+    }
+
+    /// Deletes a comment, as its author or an admin could.
+    pub fn delete_comment(&self, repo: RepoId, comment: i64) {
+        if let Some(repo) = self.shared.state().repos.get_mut(&repo.0) {
+            repo.comments.remove(&comment);
+        }
+    }
+
+    /// All comments below a pull request, oldest first.
+    pub fn comments(&self, repo: RepoId, number: u64) -> Vec<CommentSeen> {
+        let state = self.shared.state();
+        let comments = state.repos.get(&repo.0).map(|r| r.comments.values());
+        comments.into_iter().flatten().filter(|c| c.number == number).map(Comment::seen).collect()
+    }
+
+    /// All check runs of a repository, oldest first.
+    pub fn check_runs(&self, repo: RepoId) -> Vec<CheckRunSeen> {
+        let state = self.shared.state();
+        let runs = state.repos.get(&repo.0).map(|r| r.check_runs.values());
+        runs.into_iter().flatten().map(super::state::CheckRun::seen).collect()
+    }
+
+    fn with_repo<T>(
+        &self,
+        repo: RepoId,
+        act: impl FnOnce(&State, &Repo) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let state = self.shared.state();
+        let repo = state.repos.get(&repo.0).context("no such repository")?;
+        act(&state, repo)
+    }
+
+    /// After a push: open pull requests follow their branches, and `refs/pull/N/head` in the base follows them.
+    fn heads_moved(&self, pushed: RepoId) -> anyhow::Result<()> {
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.shared.state();
+        let Some(from) = state.repos.get(&pushed.0).map(|r| r.path.clone()) else { return Ok(()) };
+        for repo in state.repos.values_mut() {
+            let base = repo.path.clone();
+            let follows = |p: &&mut Pull| p.head_repo == Some(pushed.0) && p.state == PullState::Open;
+            for pull in repo.pulls.values_mut().filter(follows) {
+                let Ok(head) = tip(&from, &pull.head_ref) else { continue };
+                if from != base {
+                    copy_objects(&from, &base, &[head.clone()])?;
+                }
+                let name = format!("refs/pull/{}/head", pull.number);
+                Repository::open_bare(&base)?.reference(&name, Oid::from_str(head.as_str())?, true, "")?;
+                if pull.head_sha != head {
+                    pull.head_sha = head;
+                    pull.updated_ms = now_ms;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an installation covers a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covered {
+    Yes,
+    No,
+}
+
+/// What [`StandIn::edit_pull`] can change.
+#[derive(Clone, Debug)]
+pub struct PullEdit {
+    pub title: String,
+    pub state: PullState,
+    pub draft: bool,
+    pub locked: bool,
+    pub labels: Vec<String>,
+}
+
+impl State {
+    pub(super) fn add_comment(
+        &mut self,
+        repo: i64,
+        number: u64,
+        author: &str,
+        app: Option<u64>,
+        body: &str,
+        now_ms: i64,
+    ) -> i64 {
+        let id = self.next_id();
+        let comment = Comment {
+            id,
+            number,
+            author: author.into(),
+            app,
+            body: body.into(),
+            created_ms: now_ms,
+            updated_ms: now_ms,
+            edits: 0,
+            reactions: Vec::new(),
+        };
+        if let Some(repo) = self.repos.get_mut(&repo) {
+            repo.comments.insert(id, comment);
+        }
+        id
+    }
+}
+
+fn permissions() -> BTreeMap<String, String> {
+    PERMISSIONS.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect()
+}
+
+/// The tip of a pull request's base branch; its head when the branch is gone.
+pub(super) fn base_sha(repo: &Repo, pull: &Pull) -> String {
+    tip(&repo.path, &pull.base_ref).map_or_else(|_| pull.head_sha.to_string(), |sha| sha.to_string())
+}
+
+pub(super) fn has_commit(repo: &Repo, sha: &str) -> bool {
+    let found = || Repository::open_bare(&repo.path)?.find_commit(Oid::from_str(sha)?).map(|_| ());
+    sha.len() == 40 && found().is_ok()
+}
+
+/// As GitHub lists them: what the head has and the base does not, oldest first.
+pub(super) fn pull_commits(repo: &Repo, pull: &Pull) -> Result<Vec<Value>, Answer> {
+    let list = || -> Result<Vec<Value>, git2::Error> {
+        let git = Repository::open_bare(&repo.path)?;
+        let mut walk = git.revwalk()?;
+        walk.set_sorting(git2::Sort::TOPOLOGICAL | git2::Sort::REVERSE)?;
+        walk.push(Oid::from_str(pull.head_sha.as_str())?)?;
+        walk.hide(Oid::from_str(&base_sha(repo, pull))?)?;
+        let commits = walk.map(|id| {
+            let commit = git.find_commit(id?)?;
+            let author = commit.author();
+            Ok(json!({
+                "sha": commit.id().to_string(),
+                "commit": {
+                    "message": String::from_utf8_lossy(commit.message_bytes()),
+                    "author": {
+                        "name": String::from_utf8_lossy(author.name_bytes()),
+                        "email": String::from_utf8_lossy(author.email_bytes()),
+                        "date": json::time(author.when().seconds() * 1000),
+                    },
+                },
+                "author": null,
+                "parents": commit.parent_ids().map(|id| json!({ "sha": id.to_string() })).collect::<Vec<_>>(),
+            }))
+        });
+        commits.collect()
+    };
+    list().map_err(|e| Answer::refuse(500, e.message()))
+}
+
+/// As GitHub lists them: merge base against head.
+pub(super) fn pull_files(repo: &Repo, pull: &Pull) -> Result<Vec<Value>, Answer> {
+    let list = || -> Result<Vec<Value>, git2::Error> {
+        let git = Repository::open_bare(&repo.path)?;
+        let head = Oid::from_str(pull.head_sha.as_str())?;
+        let base = git.merge_base(Oid::from_str(&base_sha(repo, pull))?, head)?;
+        let (from, to) = (git.find_commit(base)?.tree()?, git.find_commit(head)?.tree()?);
+        let mut diff = git.diff_tree_to_tree(Some(&from), Some(&to), None)?;
+        diff.find_similar(None)?;
+        let files = diff.deltas().map(|delta| {
+            let path =
+                |file: git2::DiffFile<'_>| file.path_bytes().map(|p| String::from_utf8_lossy(p).into_owned());
+            let (status, previous) = match delta.status() {
+                git2::Delta::Added => ("added", None),
+                git2::Delta::Deleted => ("removed", None),
+                git2::Delta::Renamed => ("renamed", path(delta.old_file())),
+                _ => ("modified", None),
+            };
+            json!({ "filename": path(delta.new_file()), "status": status, "previous_filename": previous })
+        });
+        Ok(files.collect())
+    };
+    list().map_err(|e| Answer::refuse(500, e.message()))
+}
+
+fn tip(git_dir: &Path, branch: &str) -> anyhow::Result<Sha> {
+    let git = Repository::open_bare(git_dir)?;
+    let id =
+        git.refname_to_id(&format!("refs/heads/{branch}")).with_context(|| format!("branch {branch}"))?;
+    Ok(id.to_string().parse()?)
+}
+
+fn commit(
+    git_dir: &Path,
+    branch: &str,
+    message: &str,
+    files: &[(&str, Option<&[u8]>)],
+    at_s: i64,
+) -> anyhow::Result<Sha> {
+    let git = Repository::open_bare(git_dir)?;
+    let name = format!("refs/heads/{branch}");
+    let parent = git.refname_to_id(&name).ok().map(|id| git.find_commit(id)).transpose()?;
+    let mut index = git2::Index::new()?;
+    if let Some(parent) = &parent {
+        index.read_tree(&parent.tree()?)?;
+    }
+    for (path, content) in files {
+        match content {
+            None => index.remove(Path::new(path), 0)?,
+            Some(content) => {
+                let id = git.blob(content)?;
+                index.add(&index_entry(path, id))?;
+            }
+        }
+    }
+    let tree = git.find_tree(index.write_tree_to(&git)?)?;
+    let who = git2::Signature::new("Ada Example", "ada@example.com", &git2::Time::new(at_s, 0))?;
+    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+    let id = git.commit(Some(&name), &who, &who, message, &tree, &parents)?;
+    Ok(id.to_string().parse()?)
+}
+
+fn index_entry(path: &str, id: Oid) -> git2::IndexEntry {
+    let zero = git2::IndexTime::new(0, 0);
+    git2::IndexEntry {
+        ctime: zero,
+        mtime: zero,
+        dev: 0,
+        ino: 0,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_bytes().to_vec(),
+    }
+}
+
+/// Copies what `tips` reach and `to` has not, as a pack.
+fn copy_objects(from: &Path, to: &Path, tips: &[Sha]) -> anyhow::Result<()> {
+    let (from, to) = (Repository::open(from)?, Repository::open_bare(to)?);
+    let mut walk = from.revwalk()?;
+    for tip in tips {
+        walk.push(Oid::from_str(tip.as_str())?)?;
+    }
+    for known in to.references()?.flatten().filter_map(|r| r.target()) {
+        if from.find_commit(known).is_ok() {
+            walk.hide(known)?;
+        }
+    }
+    let mut pack = from.packbuilder()?;
+    pack.insert_walk(&mut walk)?;
+    let odb = to.odb()?;
+    let mut writer = odb.packwriter()?;
+    pack.foreach(|piece| std::io::Write::write_all(&mut writer, piece).is_ok())?;
+    writer.commit()?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! All that touches git: mirrors of GitHub's repositories, and reading of those and of local ones.
+//!
+//! Fetching and bundling run the `git` command, with argv only and never a shell; reading, comparing and merging are
+//! libgit2's. Nothing in here follows a symlink or a submodule, runs a hook or reads anybody's git configuration.
+//! All functions block: call them from `spawn_blocking`.
+
+mod bundle;
+mod command;
+mod error;
+mod history;
+mod merge;
+mod mirror;
+mod range;
+
+pub use bundle::{BUNDLE_BASE_REF, BUNDLE_HEAD_REF};
+pub use error::GitError;
+pub use history::{Blob, ChangedPaths, History};
+pub use merge::MergeResult;
+pub use mirror::{Fetched, Mirrors, Wants};
+pub use range::Range;

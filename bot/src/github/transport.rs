@@ -1,0 +1,317 @@
+//! One request to GitHub and its answer: time limits, a bound on the body, retries of GET, pages.
+//!
+//! octocrab sends; how often, how long and how much is decided here. It is built without its retry layer
+//! (which repeats a POST), its installation tokens (not single-flight) and its pages (which lose Authorization).
+
+use super::error::{GitHubError, from_answer};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Limited};
+use octocrab::{AuthState, Octocrab, OctocrabBuilder};
+use rand::RngExt;
+use secrecy::SecretString;
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// A machine that does not answer a SYN within this is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// GitHub itself gives up on a request after 10 s; twice that, and the network's share.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the first byte sent to the last byte read, for an answer that trickles.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A page of 100 commits, each message at GitHub's limit of 64 KiB, is 6 MiB; files carry patches.
+const ANSWER_MAX_BYTES: usize = 32 << 20;
+/// Three tries outlast a restart of one of GitHub's front ends; more would hide an outage.
+const GET_TRIES: u32 = 3;
+/// First pause between tries, doubled each time, with half of it at random.
+const BACK_OFF: Duration = Duration::from_millis(250);
+/// An answer that asks for a longer pause is handed to the caller, who can wait without holding a task.
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// GitHub's largest page.
+pub(super) const PAGE_ITEMS: usize = 100;
+/// 10,000 items; no list that we ask for is longer on GitHub.
+const PAGES_MAX: usize = 100;
+
+/// Where the API lives: origin and path prefix apart, so that a prefix is never guessed at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiBase {
+    pub url: url::Url,
+    /// Empty, or `/api/v3`: with a leading and without a trailing slash.
+    pub prefix: String,
+}
+
+impl ApiBase {
+    pub(super) fn parse(text: &str) -> Result<Self, GitHubError> {
+        let bad = |why: &str| GitHubError::config(format!("the GitHub API address {text:?} {why}"));
+        let url = url::Url::parse(text).map_err(|e| bad(&format!("is no URL: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(bad("must start with https:// or http:// and name a host"));
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err(bad("must not hold a user, a password or a query"));
+        }
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        Ok(Self { url, prefix })
+    }
+
+    /// Scheme, host and port: `https://api.github.com`.
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+}
+
+/// A list that GitHub (or our own bound) may have ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    pub items: Vec<T>,
+    /// False when there may be more: fail closed, or ask git.
+    pub complete: bool,
+}
+
+/// Sends requests; knows no token. Clones share connections.
+#[derive(Clone)]
+pub(super) struct Transport {
+    crab: Octocrab,
+    base: ApiBase,
+    clock: crate::clock::Clock,
+}
+
+/// One answer that was a success.
+pub(super) struct Answer {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Transport {
+    pub(super) fn new(base: ApiBase, clock: crate::clock::Clock) -> Result<Self, GitHubError> {
+        let crab = connect(&base.origin())?;
+        Ok(Self { crab, base, clock })
+    }
+
+    /// GET, tried again on faults that pass. `path` starts with `/` and does not hold the prefix.
+    pub(super) async fn get(&self, path: &str, token: &SecretString) -> Result<Answer, GitHubError> {
+        let mut tried = 1;
+        loop {
+            let fault = match self.once(Method::GET, path, token, None::<&()>).await {
+                Err(fault @ GitHubError::Transient { .. }) if tried < GET_TRIES => fault,
+                settled => return settled,
+            };
+            let GitHubError::Transient { retry_after_ms, .. } = &fault else { return Err(fault) };
+            let asked = Duration::from_millis(retry_after_ms.unwrap_or(0).max(0) as u64);
+            if asked > BACK_OFF_MAX {
+                return Err(fault);
+            }
+            let jitter = rand::rng().random_range(0.5..1.0);
+            let pause = BACK_OFF.mul_f64(f64::from(1 << tried) * jitter).max(asked);
+            tracing::debug!(path, tried, %fault, "asking GitHub again");
+            tokio::time::sleep(pause).await;
+            tried += 1;
+        }
+    }
+
+    /// POST or PATCH, sent exactly once.
+    pub(super) async fn write<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        token: &SecretString,
+        body: &B,
+    ) -> Result<Answer, GitHubError> {
+        self.once(method, path, token, Some(body)).await
+    }
+
+    /// All pages of `path`. Only the query of a `next` link is believed: it is asked of the same path on our base,
+    /// because the link names GitHub's idea of its address (`/repositories/ID/…`, or a host behind a proxy).
+    pub(super) async fn pages<P: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        token: &SecretString,
+        items_of: impl Fn(P) -> Vec<T>,
+    ) -> Result<Listing<T>, GitHubError> {
+        let (route, given) = path.split_once('?').unwrap_or((path, ""));
+        let joint = if given.is_empty() { "" } else { "&" };
+        let mut query = format!("{given}{joint}per_page={PAGE_ITEMS}");
+        let mut items = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let asked = format!("{route}?{query}");
+            let answer = self.get(&asked, token).await?;
+            let next = next_query(&answer.headers);
+            items.extend(items_of(answer.json(&asked)?));
+            match next {
+                Some(next) if next != query => query = next,
+                _ => return Ok(Listing { items, complete: true }),
+            }
+        }
+        Ok(Listing { items, complete: false })
+    }
+
+    async fn once<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        token: &SecretString,
+        body: Option<&B>,
+    ) -> Result<Answer, GitHubError> {
+        let what = format!("{method} {path}");
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(&what, method, path, token, body)).await {
+            Ok(settled) => settled,
+            Err(_) => Err(GitHubError::transient(&what, "no answer in time")),
+        }
+    }
+
+    async fn exchange<B: Serialize + ?Sized>(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        token: &SecretString,
+        body: Option<&B>,
+    ) -> Result<Answer, GitHubError> {
+        let crab = self.crab.user_access_token(token.clone()).map_err(|e| unsent(what, &e))?;
+        let head = Request::builder().method(method).uri(format!("{}{path}", self.base.prefix));
+        let request = crab.build_request(head, body).map_err(|e| unsent(what, &e))?;
+        let response = crab.execute(request).await.map_err(|e| GitHubError::transient(what, causes(&e)))?;
+        let (parts, body) = response.into_parts();
+        let body = match Limited::new(body, ANSWER_MAX_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(e) if e.is::<http_body_util::LengthLimitError>() => {
+                let message = format!("the answer is larger than {ANSWER_MAX_BYTES} bytes");
+                return Err(GitHubError::malformed(what, message));
+            }
+            Err(e) => return Err(GitHubError::transient(what, causes(&*e))),
+        };
+        if parts.status.is_success() {
+            Ok(Answer { headers: parts.headers, body })
+        } else {
+            Err(from_answer(what, parts.status, &parts.headers, &body, self.clock.now_ms()))
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn json<T: DeserializeOwned>(&self, what: &str) -> Result<T, GitHubError> {
+        serde_json::from_slice(&self.body).map_err(|e| GitHubError::malformed(what, e.to_string()))
+    }
+}
+
+/// octocrab over its own client; for plain HTTP over a client without TLS, so that a machine without root
+/// certificates can still talk to a loopback address.
+fn connect(origin: &str) -> Result<Octocrab, GitHubError> {
+    let failed = |e: &dyn std::error::Error| GitHubError::config(format!("no HTTP client: {}", causes(e)));
+    if origin.starts_with("https:") {
+        return Octocrab::builder()
+            .base_uri(origin)
+            .map_err(|e| failed(&e))?
+            .add_header(header::ACCEPT, "application/vnd.github+json".into())
+            .set_connect_timeout(Some(CONNECT_TIMEOUT))
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .build()
+            .map_err(|e| failed(&e));
+    }
+    let base = origin.parse::<http::Uri>().map_err(|e| failed(&e))?;
+    let mut connector = hyper_util::client::legacy::connect::HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let client =
+        hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
+    let headers = vec![
+        (header::USER_AGENT, http::HeaderValue::from_static("paceline")),
+        (header::ACCEPT, http::HeaderValue::from_static("application/vnd.github+json")),
+    ];
+    let built = OctocrabBuilder::new_empty()
+        .with_service(client)
+        .with_layer(&tower_http::follow_redirect::FollowRedirectLayer::new())
+        .with_layer(&octocrab::service::middleware::extra_headers::ExtraHeadersLayer::new(headers.into()))
+        .with_layer(&octocrab::service::middleware::base_uri::BaseUriLayer::new(base))
+        .with_auth(AuthState::None)
+        .build();
+    built.map_err(|never| match never {})
+}
+
+/// The query of the link with `rel="next"`.
+fn next_query(headers: &HeaderMap) -> Option<String> {
+    headers.get_all(header::LINK).iter().filter_map(|v| v.to_str().ok()).find_map(|links| {
+        links.split(',').find_map(|link| {
+            let (target, relation) = link.split_once(';')?;
+            let next = relation.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
+            let target = target.trim().strip_prefix('<')?.strip_suffix('>')?;
+            let (_, query) = target.split_once('?')?;
+            let fits =
+                !query.is_empty() && query.len() < 4096 && query.parse::<http::uri::PathAndQuery>().is_ok();
+            (next && fits).then(|| query.to_owned())
+        })
+    })
+}
+
+/// A request that could not even be built is ours to fix.
+fn unsent(what: &str, error: &octocrab::Error) -> GitHubError {
+    GitHubError::Invalid { what: what.into(), status: 0, message: causes(error) }
+}
+
+/// An error with its causes in one line: "client error (Connect): tcp connect error: Connection refused".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// One segment of a path: everything but unreserved characters percent-encoded.
+pub(super) fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // A segment of dots alone would be resolved away.
+    if !out.is_empty() && out.bytes().all(|b| b == b'.') { out.replace('.', "%2E") } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_an_origin_and_a_prefix() {
+        let base = |text| ApiBase::parse(text).map(|b| (b.origin(), b.prefix));
+        assert_eq!(base("https://api.github.com").unwrap(), ("https://api.github.com".into(), String::new()));
+        assert_eq!(
+            base("https://ghe.example/api/v3/").unwrap(),
+            ("https://ghe.example".into(), "/api/v3".into())
+        );
+        assert_eq!(base("http://127.0.0.1:80/x").unwrap(), ("http://127.0.0.1".into(), "/x".into()));
+        for bad in ["", "api.github.com", "ftp://x/", "https://u:p@x/", "https://x/?a=b", "/api"] {
+            assert!(matches!(ApiBase::parse(bad), Err(GitHubError::Config { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_a_query() {
+        let next = |link: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::LINK, link.parse().unwrap());
+            next_query(&headers)
+        };
+        let both = "<https://h/x?page=1>; rel=\"prev\", <https://h/repositories/1/x?per_page=100&page=3>; rel=\"next\"";
+        assert_eq!(next(both), Some("per_page=100&page=3".into()));
+        assert_eq!(next("<https://h/x?page=9>; rel=\"last\""), None);
+        assert_eq!(next("<https://h/x>; rel=\"next\""), None);
+        assert_eq!(next("nonsense, ;;<>"), None);
+    }
+
+    #[test]
+    fn a_segment_stays_one_segment() {
+        assert_eq!(segment("a.b-c_d~e"), "a.b-c_d~e");
+        assert_eq!(segment("dependabot[bot]"), "dependabot%5Bbot%5D");
+        assert_eq!(segment("../a?b#c"), "..%2Fa%3Fb%23c");
+        assert_eq!(segment(".."), "%2E%2E");
+    }
+}

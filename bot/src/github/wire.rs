@@ -1,0 +1,249 @@
+//! The few fields of GitHub's JSON that we read. octocrab's own models reject some of GitHub's answers.
+
+use super::error::GitHubError;
+use crate::pull::{self, ChangeKind, ChangedPath, InstallationId, PullRequest, PullState, RepoId, RepoName};
+use perfsuite::model::Sha;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// GitHub shows a deleted account under this name.
+const GHOST: &str = "ghost";
+
+#[derive(Deserialize)]
+pub(super) struct App {
+    pub id: u64,
+    pub slug: String,
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub permissions: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Installation {
+    pub id: i64,
+    #[serde(default)]
+    pub suspended_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Token {
+    pub token: String,
+    pub expires_at: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub login: String,
+    #[serde(rename = "type", default)]
+    pub kind: String,
+}
+
+impl User {
+    pub(super) fn is_bot(&self) -> bool {
+        self.kind == "Bot"
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Repository {
+    pub id: i64,
+    pub full_name: String,
+    #[serde(default)]
+    pub private: bool,
+    #[serde(default)]
+    pub default_branch: String,
+}
+
+impl Repository {
+    pub(super) fn known(self, installation: InstallationId) -> Result<pull::Repository, GitHubError> {
+        let name: RepoName = self
+            .full_name
+            .parse()
+            .map_err(|e: pull::BadRepoName| GitHubError::malformed("a repository", e.to_string()))?;
+        let default_branch = self.default_branch;
+        Ok(pull::Repository {
+            id: RepoId(self.id),
+            installation,
+            name,
+            private: self.private,
+            default_branch,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Repositories {
+    pub repositories: Vec<Repository>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Side {
+    #[serde(rename = "ref")]
+    name: String,
+    sha: Sha,
+    repo: Option<SideRepo>,
+}
+
+#[derive(Deserialize)]
+struct SideRepo {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct Label {
+    name: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Pull {
+    number: u64,
+    title: String,
+    user: Option<User>,
+    state: String,
+    #[serde(default)]
+    draft: bool,
+    #[serde(default)]
+    merged_at: Option<String>,
+    created_at: String,
+    base: Side,
+    head: Side,
+    #[serde(default)]
+    labels: Vec<Label>,
+}
+
+impl From<Pull> for PullRequest {
+    fn from(from: Pull) -> Self {
+        let from_fork = match (&from.head.repo, &from.base.repo) {
+            (Some(head), Some(base)) => head.id != base.id,
+            _ => true,
+        };
+        let state = match (from.state.as_str(), from.merged_at.is_some()) {
+            (_, true) => PullState::Merged,
+            ("open", _) => PullState::Open,
+            _ => PullState::Closed,
+        };
+        PullRequest {
+            number: from.number,
+            title: from.title,
+            author_is_bot: from.user.as_ref().is_some_and(User::is_bot),
+            author: from.user.map_or_else(|| GHOST.to_owned(), |u| u.login),
+            state,
+            draft: from.draft,
+            base_ref: from.base.name,
+            base_sha: from.base.sha,
+            head_ref: from.head.name,
+            head_sha: from.head.sha,
+            from_fork,
+            labels: from.labels.into_iter().map(|l| l.name).collect(),
+            opened_ms: time_ms(&from.created_at).unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Commit {
+    sha: Sha,
+    commit: CommitText,
+    #[serde(default)]
+    parents: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct CommitText {
+    message: String,
+    author: Option<CommitAuthor>,
+}
+
+#[derive(Deserialize)]
+struct CommitAuthor {
+    #[serde(default)]
+    name: String,
+}
+
+impl From<Commit> for pull::Commit {
+    fn from(from: Commit) -> Self {
+        pull::Commit {
+            sha: from.sha,
+            message: from.commit.message,
+            parents: from.parents.len(),
+            author_name: from.commit.author.map(|a| a.name).unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct File {
+    filename: String,
+    status: String,
+    #[serde(default)]
+    previous_filename: Option<String>,
+}
+
+impl From<File> for ChangedPath {
+    fn from(from: File) -> Self {
+        let kind = match from.status.as_str() {
+            "added" | "copied" => ChangeKind::Added,
+            "removed" => ChangeKind::Removed,
+            "renamed" => ChangeKind::Renamed,
+            _ => ChangeKind::Modified,
+        };
+        ChangedPath { path: from.filename, previous: from.previous_filename, kind }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct PermissionAnswer {
+    #[serde(default)]
+    pub permission: String,
+    #[serde(default)]
+    pub role_name: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Comment {
+    pub id: i64,
+    pub user: Option<User>,
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Made {
+    pub id: i64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CheckRuns {
+    pub check_runs: Vec<CheckRun>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CheckRun {
+    pub id: i64,
+    #[serde(default)]
+    pub external_id: Option<String>,
+    #[serde(default)]
+    pub app: Option<CheckApp>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CheckApp {
+    pub id: u64,
+}
+
+/// An annotation as GitHub has it: enough to know one of ours again.
+#[derive(Deserialize)]
+pub(super) struct Annotation {
+    pub path: String,
+    pub start_line: u32,
+    #[serde(default)]
+    pub title: Option<String>,
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// Milliseconds since the epoch of `2026-01-31T12:00:00Z`.
+pub(super) fn time_ms(text: &str) -> Option<i64> {
+    chrono::DateTime::parse_from_rfc3339(text).ok().map(|t| t.timestamp_millis())
+}
