@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod demo;
+pub mod format;
 pub mod git;
 pub mod github;
 pub mod judgement;
