@@ -106,7 +106,7 @@ fn paths(c: &mut Criterion) {
     group.throughput(Throughput::Elements(REQUESTS as u64));
     let cases: [(&str, fn(usize) -> String); 4] = [
         ("clean", |n| format!("/api/v1/users/{n}/orders")),
-        ("long", |n| format!("/static{}/{n}.js", "/a-longer-segment".repeat(12))),
+        ("long", |n| format!("/static/{}/{n}.js", "a-longer-segment/".repeat(12))),
         ("escaped", |n| format!("/files/%7Euser-{n}/caf%c3%a9/na%20me")),
         ("dots", |n| format!("/a/./b-{n}/../c//d/../e")),
     ];

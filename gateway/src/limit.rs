@@ -45,11 +45,6 @@ impl Key {
         Key(hasher.finish().max(1))
     }
 
-    /// The hash itself: a number that tells nothing of the seed.
-    pub fn mixed(self) -> u64 {
-        self.0
-    }
-
     /// Which of `shards` limiters this key belongs to. Uses bits that the table does not.
     pub fn shard(self, shards: usize) -> usize {
         (self.0 >> 48) as usize % shards
@@ -58,7 +53,9 @@ impl Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    Allowed,
+    Allowed {
+        remaining: u32,
+    },
     /// One request of this key will be admitted this long from now, if no other of it comes first.
     Limited {
         retry_after_ms: u64,
@@ -75,12 +72,11 @@ pub struct Limiter {
     set_mask: usize,
 }
 
-/// What is known of a key; `key` is 0 in a free place. Windows start at multiples of their length, so a
-/// counter that is in its window needs no division.
+/// What is known of a key. `key` is 0 in a free place.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
     key: u64,
-    start_ms: u64,
+    window: u64,
     previous: u32,
     current: u32,
 }
@@ -111,49 +107,50 @@ impl Limiter {
     /// Decides about one request and counts it if it is admitted. A clock that steps back is taken to
     /// stand still.
     pub fn allow(&mut self, key: Key, now_ms: u64) -> Decision {
-        let (limit, length) = (u64::from(self.quota.requests), u64::from(self.quota.window_ms));
-        let counter = self.counter(key, now_ms);
+        let Quota { requests, window_ms } = self.quota;
+        let (limit, length) = (u64::from(requests), u64::from(window_ms));
+        let counter = self.counter(key, now_ms / length);
 
-        let gone = now_ms.saturating_sub(counter.start_ms);
+        let gone = now_ms.saturating_sub(counter.window * length).min(length);
         let carried = u64::from(counter.previous) * (length - gone);
-        let counted = (u64::from(counter.current) + 1) * length;
-        if carried + counted > limit * length {
+        let used = carried + u64::from(counter.current) * length;
+        let room = limit * length;
+        if used + length > room {
             return Decision::Limited { retry_after_ms: retry_after(counter, limit, length, gone) };
         }
         counter.current += 1;
-        Decision::Allowed
+        Decision::Allowed { remaining: ((room - used) / length - 1) as u32 }
     }
 
-    /// The counter of a key, moved on to the window of `now_ms`.
-    fn counter(&mut self, key: Key, now_ms: u64) -> &mut Counter {
-        let length = u64::from(self.quota.window_ms);
-        let first = (key.0 as usize & self.set_mask) * WAYS;
-        let set = &mut self.counters[first..first + WAYS];
+    /// The counter of a key, moved on to `window`.
+    fn counter(&mut self, key: Key, window: u64) -> &mut Counter {
+        let start = (key.0 as usize & self.set_mask) * WAYS;
+        let set = &mut self.counters[start..start + WAYS];
         let place = match set.iter().position(|counter| counter.key == key.0) {
             Some(place) => place,
             None => {
-                let place = least_used(set, now_ms, length);
-                set[place] = Counter { key: key.0, start_ms: now_ms - now_ms % length, ..Counter::default() };
+                let place = least_used(set, window);
+                set[place] = Counter { key: key.0, window, previous: 0, current: 0 };
                 place
             }
         };
         let counter = &mut set[place];
-        let since_start = now_ms.saturating_sub(counter.start_ms);
-        if since_start >= length {
-            counter.previous = if since_start < 2 * length { counter.current } else { 0 };
+        if counter.window < window {
+            let follows = counter.window + 1 == window;
+            counter.previous = if follows { counter.current } else { 0 };
             counter.current = 0;
-            counter.start_ms = now_ms - now_ms % length;
+            counter.window = window;
         }
         counter
     }
 }
 
 /// The place whose loss costs least: a free one, else the one with the fewest recent requests.
-fn least_used(set: &[Counter], now_ms: u64, length: u64) -> usize {
-    let recent = |counter: &Counter| match now_ms.saturating_sub(counter.start_ms) {
+fn least_used(set: &[Counter], window: u64) -> usize {
+    let recent = |counter: &Counter| match window.saturating_sub(counter.window) {
         _ if counter.key == 0 => 0,
-        since if since < length => 2 + u64::from(counter.previous) + u64::from(counter.current),
-        since if since < 2 * length => 2 + u64::from(counter.current),
+        0 => 2 + u64::from(counter.previous) + u64::from(counter.current),
+        1 => 2 + u64::from(counter.current),
         _ => 1,
     };
     (0..set.len()).min_by_key(|place| recent(&set[*place])).unwrap_or(0)

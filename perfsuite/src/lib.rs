@@ -4,4 +4,5 @@ pub mod model;
 pub mod observe;
 pub mod process;
 pub mod sandbox;
+pub mod session;
 pub mod verdict;

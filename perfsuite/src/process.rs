@@ -225,7 +225,8 @@ fn wait_for_end(
             err.read_some()?;
         }
         if sys::has_ended(family.pid)? {
-            return Ok(None);
+            // Killed by whoever set the observer's flag just before.
+            return Ok(observer.stopped().then_some(End::Stopped));
         }
     }
 }

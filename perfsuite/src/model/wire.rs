@@ -28,7 +28,7 @@ pub struct Claim {
     pub wait_ms: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
     pub spec: JobSpec,
     pub fence: Fence,
@@ -84,7 +84,7 @@ pub struct Finish {
     pub outcome: Outcome,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
     /// Measured, or known why not (a side that does not build is evidence too).

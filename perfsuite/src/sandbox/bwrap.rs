@@ -177,14 +177,25 @@ impl Bubblewrap {
             Some(root) => Some((c_string(root.stage.path())?, staged)),
             None => None,
         };
+        let mut limits = limits(command)?;
+        if self.as_root.is_some() {
+            limits.push(processes(command));
+        }
         let before = BeforeExec {
             stage,
             become_user: self.as_root.as_ref().map(|root| root.uid),
-            limits: limits(command)?,
+            limits,
             inherit: vec![pipes.seccomp, pipes.info, pipes.block],
             die_with_parent: true,
         };
         Ok((wrapped, before))
+    }
+
+    /// The limit on processes counts all that a user has. The sandbox's own user has none but the job's, so that it can
+    /// be set from the start; a person's session has many, so that for them it is set once the user namespace exists,
+    /// within which only the sandbox's count.
+    pub(super) fn limit_once_inside(&self, command: &Command) -> Option<Rlimit> {
+        self.as_root.is_none().then(|| processes(command))
     }
 
     fn own(&self, directory: &Path) -> io::Result<()> {
@@ -204,8 +215,11 @@ pub(super) struct Descriptors {
     pub(super) block: i32,
 }
 
-/// The limits that a process can set for itself; that on processes is set from outside (see `running`), because it
-/// would count the runner's own.
+fn processes(command: &Command) -> Rlimit {
+    Rlimit { resource: libc::RLIMIT_NPROC as u32, value: command.limits.processes }
+}
+
+/// The limits that mean the same inside and outside.
 pub(super) fn limits(command: &Command) -> io::Result<Vec<Rlimit>> {
     // A compiler reserves several times the memory that it ever touches (an arena per thread).
     const ADDRESS_SPACE_PER_MEMORY: u64 = 4;

@@ -7,6 +7,8 @@
 
 mod bwrap;
 mod command;
+#[cfg(test)]
+mod hostile_tests;
 mod running;
 mod seccomp;
 pub(crate) mod sys;

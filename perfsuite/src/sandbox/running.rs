@@ -220,32 +220,29 @@ fn start_walled(sandbox: &Sandbox, bubblewrap: &bwrap::Bubblewrap, command: &Com
     let at = Instant::now();
     let mut child = wrapped.spawn()?;
     drop((seccomp_read, info_write, block_read));
-    let admitted = admit(info_read, block_write, command);
-    match admitted {
-        Ok((init, handle)) => {
-            let family = Family::new(child.id(), Some(handle));
-            Ok(Started { child, family, at, init: Some(init) })
-        }
-        Err(error) => {
-            // The error is what matters; a child that is already gone cannot be killed.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(io::Error::other(format!("{error}{}", complaint(&mut child))))
-        }
-    }
+    let (init, handle) = match admit(info_read, block_write, bubblewrap.limit_once_inside(command)) {
+        Ok(admitted) => admitted,
+        Err(error) => return Err(io::Error::other(format!("{error}{}", complaint(&mut child)))),
+    };
+    let family = Family::new(child.id(), Some(handle));
+    Ok(Started { child, family, at, init: Some(init) })
 }
 
-/// bubblewrap has made the namespaces and waits: sets the limit on processes, which inside counts only the sandbox's
-/// own, and lets it go on.
-fn admit(info: OwnedFd, block: OwnedFd, command: &Command) -> io::Result<(u32, OwnedFd)> {
+/// bubblewrap has made the namespaces and waits: sets the limit that counts only from here on, and lets it go on.
+fn admit(info: OwnedFd, block: OwnedFd, outside: Option<Rlimit>) -> io::Result<(u32, OwnedFd)> {
     let init = init_pid(info)?;
     let handle = sys::pidfd(init)?;
-    sys::limit_process(
-        init,
-        Rlimit { resource: libc::RLIMIT_NPROC as u32, value: command.limits.processes },
-    )?;
-    File::from(block).write_all(b"\n")?;
-    Ok((init, handle))
+    let limited = match outside {
+        Some(limit) => sys::limit_process(init, limit),
+        None => Ok(()),
+    };
+    match limited.and_then(|()| File::from(block).write_all(b"\n")) {
+        Ok(()) => Ok((init, handle)),
+        Err(error) => {
+            sys::pidfd_kill(handle.as_fd());
+            Err(io::Error::other(format!("cannot limit the sandbox's processes: {error}")))
+        }
+    }
 }
 
 /// Reads `{ "child-pid": N, … }`.
@@ -270,11 +267,20 @@ fn init_pid(info: OwnedFd) -> io::Result<u32> {
     pid.ok_or_else(|| io::Error::other("bubblewrap did not say which process it started"))
 }
 
-/// What bubblewrap said before it gave up.
+/// What bubblewrap said before it gave up. Kills it, in case that it has not.
 fn complaint(child: &mut Child) -> String {
     const COMPLAINT_MAX: usize = 2000;
+    const COMPLAINT_WAIT: Duration = Duration::from_millis(500);
     let mut text = vec![0; COMPLAINT_MAX];
-    let read = child.stderr.as_mut().map_or(0, |stderr| stderr.read(&mut text).unwrap_or(0));
+    let mut read = 0;
+    if let Some(stderr) = &mut child.stderr
+        && sys::poll([Some(stderr.as_fd())], COMPLAINT_WAIT).is_ok_and(|[ready]| ready)
+    {
+        read = stderr.read(&mut text).unwrap_or(0);
+    }
+    // One that is already gone cannot be killed, which is what we want.
+    let _ = child.kill();
+    let _ = child.wait();
     match String::from_utf8_lossy(&text[..read]).trim() {
         "" => String::new(),
         said => format!(": {said}"),

@@ -1,8 +1,0 @@
-//! The gateway through its door: real listeners, real upstreams on loopback, and the real binary.
-
-mod breaking;
-mod process;
-mod reload;
-mod routing;
-mod streaming;
-mod support;
