@@ -46,6 +46,30 @@ const ENVIRONMENT_KEPT: [&str; 14] = [
     "LD_LIBRARY_PATH",
 ];
 
+/// The oldest git that reads configuration from numbered variables, by which tokens travel.
+const VERSION_MIN: (u32, u32) = (2, 31);
+
+/// Whether there is a git command that we can work with; asked at start-up, so that nobody learns it later.
+pub fn check_available() -> Result<(), GitError> {
+    let output = match Command::new("git").arg("--version").stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(GitError::NoGit),
+        Err(e) => return Err(GitError::io("starting git")(e)),
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    match version(&text) {
+        Some(found) if found < VERSION_MIN => Err(GitError::OldGit { found: text.trim().to_owned() }),
+        Some(_) => Ok(()),
+        None => Err(GitError::NoGit),
+    }
+}
+
+/// `git version 2.47.3` and what vendors add to it.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("git version ")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// `git` with everything from outside shut out.
 pub(super) struct Git {
     command: Command,
@@ -217,6 +241,15 @@ mod tests {
         assert_eq!(argv, ["fetch", "https://github.com/o/n.git"]);
         let keys: Vec<_> = prepared.get_envs().filter_map(|(_, v)| v?.to_str()).collect();
         assert!(keys.contains(&"http.https://github.com/.extraHeader"));
+    }
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert_eq!(version("git version 2.47.3\n"), Some((2, 47)));
+        assert_eq!(version("git version 2.9.1 (Apple Git-1)"), Some((2, 9)));
+        assert!(version("git version 2.9.1").unwrap() < VERSION_MIN);
+        assert_eq!(version("hello"), None);
+        check_available().unwrap();
     }
 
     #[test]

@@ -5,6 +5,8 @@
 pub enum GitError {
     #[error("the git command was not found: install git 2.31 or newer and make sure that it is on PATH")]
     NoGit,
+    #[error("{found} is too old: install git 2.31 or newer")]
+    OldGit { found: String },
     #[error("{what} took longer than {seconds} s and was stopped")]
     TimedOut { what: &'static str, seconds: u64 },
     /// The command said no; the end of what it printed.

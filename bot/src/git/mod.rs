@@ -13,6 +13,7 @@ mod mirror;
 mod range;
 
 pub use bundle::{BUNDLE_BASE_REF, BUNDLE_HEAD_REF};
+pub use command::check_available;
 pub use error::GitError;
 pub use history::{Blob, ChangedPaths, History};
 pub use merge::MergeResult;

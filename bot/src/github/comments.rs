@@ -60,16 +60,17 @@ impl GitHub {
         Ok(())
     }
 
-    /// A reaction on a comment. GitHub keeps one of a kind for each user, so repeating it changes nothing.
+    /// A reaction on a comment, and its id. GitHub keeps one of a kind for each user, so repeating it changes
+    /// nothing.
     pub async fn create_reaction(
         &self,
         repo: &Repository,
         comment: i64,
         content: &str,
-    ) -> Result<(), GitHubError> {
+    ) -> Result<i64, GitHubError> {
         let path = format!("{}/issues/comments/{comment}/reactions", repo_path(&repo.name));
-        let _: wire::Made =
+        let made: wire::Made =
             self.write(repo.installation, Method::POST, &path, &json!({ "content": content })).await?;
-        Ok(())
+        Ok(made.id)
     }
 }
