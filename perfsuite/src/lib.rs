@@ -3,6 +3,7 @@
 pub mod model;
 pub mod observe;
 pub mod process;
+pub mod progress;
 pub mod sandbox;
 pub mod session;
 pub mod verdict;
