@@ -52,6 +52,8 @@ fn response() -> HeaderMap {
     ])
 }
 
+type Rewrite = fn(&mut HeaderMap);
+
 fn headers(c: &mut Criterion) {
     let hop = Hop {
         client: HeaderValue::from_static("192.0.2.7"),
@@ -69,7 +71,7 @@ fn headers(c: &mut Criterion) {
             b.iter_batched(|| headers.clone(), rewrite, BatchSize::SmallInput);
         });
     }
-    let cases: [(&str, HeaderMap, fn(&mut HeaderMap)); 2] =
+    let cases: [(&str, HeaderMap, Rewrite); 2] =
         [("backward", response(), backward), ("hop_by_hop", hop_laden(), remove_hop_by_hop)];
     for (name, headers, rewrite) in cases {
         group.bench_function(name, |b| {

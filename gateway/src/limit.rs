@@ -12,12 +12,13 @@
 //! fraction `f`, had `p * (1 - f) + b <= L`, so `p + b <= L + p * f`, with `p <= L` and `f <= t / W`.
 //! Under even traffic the estimate is exact; no refused request is ever counted.
 //!
-//! **Memory.** The table holds a fixed number of keys. A new key in a full set takes the place of the one
-//! that has asked least in the last window, which then starts from nothing: the bound holds per key for as
-//! long as it is held. A key is known by a 64-bit hash with a secret seed, so a sender cannot choose two
+//! **Memory.** The table grows with the keys of a window up to a bound. At the bound a new key in a full set
+//! takes the place of the one that has asked least lately, which then starts from nothing: the bound on
+//! requests holds for a key for as long as it is held. A key is known by a 64-bit hash with a secret seed, so a sender cannot choose two
 //! that share a counter; among 100,000 keys two share one by chance with a probability under 3 in 10^10.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 
 /// The largest limit. With the longest window it keeps every product below within 64 bits.
 pub const REQUESTS_MAX: u32 = 1_000_000_000;
@@ -45,6 +46,11 @@ impl Key {
         Key(hasher.finish().max(1))
     }
 
+    /// The hash itself: a number that tells nothing of the seed.
+    pub fn mixed(self) -> u64 {
+        self.0
+    }
+
     /// Which of `shards` limiters this key belongs to. Uses bits that the table does not.
     pub fn shard(self, shards: usize) -> usize {
         (self.0 >> 48) as usize % shards
@@ -53,9 +59,7 @@ impl Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    Allowed {
-        remaining: u32,
-    },
+    Allowed,
     /// One request of this key will be admitted this long from now, if no other of it comes first.
     Limited {
         retry_after_ms: u64,
@@ -66,33 +70,33 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Limiter {
     quota: Quota,
-    /// Sets of [`WAYS`] counters; a key can be in any place of its one set.
-    counters: Box<[Counter]>,
-    /// The number of sets less one; a power of two less one.
-    set_mask: usize,
+    /// Sets of [`WAYS`] counters; a key can be in any place of its one set. The number of sets is a power
+    /// of two.
+    counters: Vec<Counter>,
+    places_max: usize,
 }
 
-/// What is known of a key. `key` is 0 in a free place.
+/// What is known of a key; `key` is 0 in a free place. Windows start at multiples of their length, so a
+/// counter that is in its window needs no division.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
     key: u64,
-    window: u64,
+    start_ms: u64,
     previous: u32,
     current: u32,
 }
 
 /// Counters in a set: eight are three cache lines, and enough that sets fill evenly.
 const WAYS: usize = 8;
+/// Where a table begins: a route that few ask for costs little.
+const PLACES_AT_FIRST: usize = 64;
 
 impl Limiter {
-    /// Room for `keys` keys, rounded up to a power of two, and eight at least.
+    /// Room for at most `keys` keys, rounded up to a power of two, and for eight at least.
     pub fn new(quota: Quota, keys: usize) -> Limiter {
-        let places = keys.next_power_of_two().max(WAYS);
-        Limiter {
-            quota,
-            counters: vec![Counter::default(); places].into_boxed_slice(),
-            set_mask: places / WAYS - 1,
-        }
+        let places_max = keys.next_power_of_two().max(WAYS);
+        let counters = vec![Counter::default(); places_max.min(PLACES_AT_FIRST)];
+        Limiter { quota, counters, places_max }
     }
 
     pub fn quota(&self) -> Quota {
@@ -107,53 +111,80 @@ impl Limiter {
     /// Decides about one request and counts it if it is admitted. A clock that steps back is taken to
     /// stand still.
     pub fn allow(&mut self, key: Key, now_ms: u64) -> Decision {
-        let Quota { requests, window_ms } = self.quota;
-        let (limit, length) = (u64::from(requests), u64::from(window_ms));
-        let counter = self.counter(key, now_ms / length);
+        let (limit, length) = (u64::from(self.quota.requests), u64::from(self.quota.window_ms));
+        let counter = self.counter(key, now_ms);
 
-        let gone = now_ms.saturating_sub(counter.window * length).min(length);
+        let gone = now_ms.saturating_sub(counter.start_ms);
         let carried = u64::from(counter.previous) * (length - gone);
-        let used = carried + u64::from(counter.current) * length;
-        let room = limit * length;
-        if used + length > room {
+        let counted = (u64::from(counter.current) + 1) * length;
+        if carried + counted > limit * length {
             return Decision::Limited { retry_after_ms: retry_after(counter, limit, length, gone) };
         }
         counter.current += 1;
-        Decision::Allowed { remaining: ((room - used) / length - 1) as u32 }
+        Decision::Allowed
     }
 
-    /// The counter of a key, moved on to `window`.
-    fn counter(&mut self, key: Key, window: u64) -> &mut Counter {
-        let start = (key.0 as usize & self.set_mask) * WAYS;
-        let set = &mut self.counters[start..start + WAYS];
-        let place = match set.iter().position(|counter| counter.key == key.0) {
-            Some(place) => place,
-            None => {
-                let place = least_used(set, window);
-                set[place] = Counter { key: key.0, window, previous: 0, current: 0 };
-                place
-            }
+    /// The counter of a key, moved on to the window of `now_ms`.
+    fn counter(&mut self, key: Key, now_ms: u64) -> &mut Counter {
+        let length = u64::from(self.quota.window_ms);
+        let set = self.set_of(key.0);
+        let place = match self.counters[set.clone()].iter().position(|counter| counter.key == key.0) {
+            Some(place) => set.start + place,
+            None => self.place_for(key, now_ms),
         };
-        let counter = &mut set[place];
-        if counter.window < window {
-            let follows = counter.window + 1 == window;
-            counter.previous = if follows { counter.current } else { 0 };
+        let counter = &mut self.counters[place];
+        let since_start = now_ms.saturating_sub(counter.start_ms);
+        if since_start >= length {
+            counter.previous = if since_start < 2 * length { counter.current } else { 0 };
             counter.current = 0;
-            counter.window = window;
+            counter.start_ms = now_ms - now_ms % length;
         }
         counter
     }
+
+    fn set_of(&self, key: u64) -> Range<usize> {
+        let first = (key as usize).wrapping_mul(WAYS) & (self.counters.len() - 1);
+        first..first + WAYS
+    }
+
+    /// A place for a new key; makes the table larger before it forgets a key that has asked lately.
+    #[cold]
+    fn place_for(&mut self, key: Key, now_ms: u64) -> usize {
+        let length = u64::from(self.quota.window_ms);
+        loop {
+            let set = self.set_of(key.0);
+            let (place, asked) = least_asking(&self.counters[set.clone()], now_ms, length);
+            if asked == 0 || self.counters.len() == self.places_max {
+                let start_ms = now_ms - now_ms % length;
+                self.counters[set.start + place] = Counter { key: key.0, start_ms, previous: 0, current: 0 };
+                return set.start + place;
+            }
+            self.grow();
+        }
+    }
+
+    fn grow(&mut self) {
+        let larger = vec![Counter::default(); self.counters.len() * 2];
+        let smaller = std::mem::replace(&mut self.counters, larger);
+        for counter in smaller.into_iter().filter(|counter| counter.key != 0) {
+            let set = self.set_of(counter.key);
+            // Every set becomes two, so there is a free place in each.
+            if let Some(free) = self.counters[set].iter_mut().find(|free| free.key == 0) {
+                *free = counter;
+            }
+        }
+    }
 }
 
-/// The place whose loss costs least: a free one, else the one with the fewest recent requests.
-fn least_used(set: &[Counter], window: u64) -> usize {
-    let recent = |counter: &Counter| match window.saturating_sub(counter.window) {
-        _ if counter.key == 0 => 0,
-        0 => 2 + u64::from(counter.previous) + u64::from(counter.current),
-        1 => 2 + u64::from(counter.current),
-        _ => 1,
+/// The place whose loss costs least, and the requests that it still counts: none where it is free or old.
+fn least_asking(set: &[Counter], now_ms: u64, length: u64) -> (usize, u64) {
+    let asked = |counter: &Counter| match now_ms.saturating_sub(counter.start_ms) {
+        since if since < length => u64::from(counter.previous) + u64::from(counter.current),
+        since if since < 2 * length => u64::from(counter.current),
+        _ => 0,
     };
-    (0..set.len()).min_by_key(|place| recent(&set[*place])).unwrap_or(0)
+    let places = set.iter().map(asked).enumerate();
+    places.min_by_key(|(_, asked)| *asked).unwrap_or((0, 0))
 }
 
 /// How long until the estimate has room for one more, from `gone` ms into the counter's window.

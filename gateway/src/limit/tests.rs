@@ -15,20 +15,20 @@ fn key(n: u32) -> Key {
 
 fn limited(limiter: &mut Limiter, key: Key, now_ms: u64) -> Option<u64> {
     match limiter.allow(key, now_ms) {
-        Decision::Allowed { .. } => None,
+        Decision::Allowed => None,
         Decision::Limited { retry_after_ms } => Some(retry_after_ms),
     }
 }
 
 #[test]
-fn a_window_admits_its_quota_and_tells_what_remains() {
+fn a_window_admits_its_quota() {
     let mut limiter = limiter(3, 1000, 8);
-    for remaining in [2, 1, 0] {
-        assert_eq!(limiter.allow(key(1), 10_100), Decision::Allowed { remaining });
+    for _ in 0..3 {
+        assert_eq!(limiter.allow(key(1), 10_100), Decision::Allowed);
     }
     // Full until the next window, and there until a third of it is gone.
     assert_eq!(limiter.allow(key(1), 10_100), Decision::Limited { retry_after_ms: 900 + 334 });
-    assert_eq!(limiter.allow(key(2), 10_100), Decision::Allowed { remaining: 2 });
+    assert_eq!(limiter.allow(key(2), 10_100), Decision::Allowed);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn the_window_before_fades() {
         assert_eq!(limited(&mut limiter, key(1), 6_500), None);
     }
     assert_eq!(limited(&mut limiter, key(1), 6_500), Some(100));
-    assert_eq!(limiter.allow(key(1), 8_000), Decision::Allowed { remaining: 9 });
+    assert_eq!(limiter.allow(key(1), 8_000), Decision::Allowed);
 }
 
 #[test]
@@ -62,10 +62,29 @@ fn the_table_stays_small_and_keeps_the_busiest() {
         assert_eq!(limited(&mut limiter, key(0), 1_000), None);
     }
     for stranger in 1..5_000 {
-        assert_eq!(limiter.allow(key(stranger), 1_100), Decision::Allowed { remaining: 99 });
+        assert_eq!(limiter.allow(key(stranger), 1_100), Decision::Allowed);
     }
     assert_eq!(limiter.counters.len(), 8);
     assert!(limited(&mut limiter, key(0), 1_200).is_some(), "the busiest key was not forgotten");
+}
+
+#[test]
+fn the_table_grows_before_it_forgets() {
+    let mut limiter = limiter(2, 1000, 16_384);
+    assert_eq!(limiter.counters.len(), PLACES_AT_FIRST);
+    for _ in 0..2 {
+        for n in 0..2_000 {
+            assert_eq!(limited(&mut limiter, key(n), 1_000), None);
+        }
+    }
+    for n in 0..2_000 {
+        assert!(limited(&mut limiter, key(n), 1_999).is_some(), "key {n} was forgotten");
+    }
+    let places = limiter.counters.len();
+    for n in 2_000..2_500 {
+        assert_eq!(limited(&mut limiter, key(n), 9_000), None);
+    }
+    assert_eq!(limiter.counters.len(), places, "old counters make room for new ones");
 }
 
 #[test]
@@ -77,7 +96,7 @@ fn the_quota_can_change_and_the_counts_stay() {
     limiter.set_requests(3);
     assert!(limited(&mut limiter, key(1), 1_000).is_some());
     limiter.set_requests(4);
-    assert_eq!(limiter.allow(key(1), 1_000), Decision::Allowed { remaining: 0 });
+    assert_eq!(limiter.allow(key(1), 1_000), Decision::Allowed);
 }
 
 #[test]

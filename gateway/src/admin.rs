@@ -1,0 +1,131 @@
+//! The thread beside the data path: health, readiness and metrics for operators, and the reloads.
+
+use crate::metrics::render;
+use crate::reload::{LOOK_EVERY, Source};
+use crate::server::Command;
+use crate::worker::Shared;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+/// Probes and scrapers are few; more than these wait.
+const CONNECTIONS_MAX: usize = 64;
+/// No probe needs a connection for longer.
+const CONNECTION_MAX: Duration = Duration::from_secs(60);
+const HEADER_MAX: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs until the sender of commands is gone, which is after the data path has ended: probes see the drain.
+pub fn run(
+    shared: Arc<Shared>,
+    listener: Option<std::net::TcpListener>,
+    source: Source,
+    commands: mpsc::Receiver<Command>,
+    stop: watch::Receiver<bool>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "no runtime for the admin thread"),
+    };
+    LocalSet::new().block_on(&runtime, async move {
+        if let Some(listener) = listener {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => drop(spawn_local(accept(shared.clone(), listener, stop))),
+                Err(error) => tracing::error!(%error, "no admin listener"),
+            }
+        }
+        keep_config(&shared, source, commands).await;
+    });
+}
+
+async fn keep_config(shared: &Shared, mut source: Source, mut commands: mpsc::Receiver<Command>) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Reload) => {
+                    shared.log.reopen();
+                    source.take(shared);
+                }
+                None => return,
+            },
+            _ = look.tick() => source.look(shared),
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let open = Rc::new(Cell::new(0));
+    loop {
+        let accepted = listener.accept().await;
+        match accepted {
+            Ok((stream, _)) if open.get() < CONNECTIONS_MAX => {
+                let (shared, stop, open) = (shared.clone(), stop.clone(), open.clone());
+                open.set(open.get() + 1);
+                spawn_local(async move {
+                    let _ = timeout(CONNECTION_MAX, serve(shared, stream, stop)).await;
+                    open.set(open.get() - 1);
+                });
+            }
+            // Too many: closed unanswered, which a probe sees at once.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "an admin connection was not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) -> hyper::Result<()> {
+    let service = service_fn(|request| {
+        let response = answer(&shared, *stop.borrow(), &request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_MAX);
+    builder.serve_connection(TokioIo::new(stream), service).await
+}
+
+fn answer(shared: &Shared, stopping: bool, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "alive\n".into()),
+        "/readyz" if stopping => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into()),
+        "/readyz" => text(StatusCode::OK, "ready\n".into()),
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, render(&shared.metrics, &shared.active.load()));
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            response
+        }
+        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz or /metrics\n".into()),
+    }
+}
+
+fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
