@@ -2,12 +2,13 @@
 
 use crate::pull::{PullRequest, RepoId, RepoName};
 use perfsuite::model::{Report, Sha};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON that `paceline review --format json` and a run's JSON share.
 pub const RUN_SCHEMA: u32 = 1;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     Off,
@@ -16,7 +17,7 @@ pub enum Level {
 }
 
 /// One thing wrong with one commit message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The rule's name (`header-form`, `type-enum`, …).
     pub rule: String,
@@ -31,7 +32,7 @@ pub struct Finding {
 }
 
 /// One commit and what was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommitJudgement {
     pub sha: Sha,
     /// First line, cut for display.
@@ -42,7 +43,7 @@ pub struct CommitJudgement {
 }
 
 /// All commits of a pull request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommitsJudgement {
     pub commits: Vec<CommitJudgement>,
 }
@@ -58,7 +59,7 @@ impl CommitsJudgement {
 }
 
 /// A configuration that could not be used, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigError {
     pub path: String,
     /// From 1.
@@ -71,7 +72,7 @@ pub struct ConfigError {
 }
 
 /// Where the performance part stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Performance {
     /// Waiting for a runner; `position` from 1.
@@ -106,7 +107,7 @@ pub enum Performance {
 }
 
 /// Everything known about one head of a pull request, or of a local range.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     pub schema: u32,
     pub repository: String,

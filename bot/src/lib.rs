@@ -1,6 +1,7 @@
 //! Paceline, the GitHub App: conventions and performance on every pull request.
 
 pub mod clock;
+pub mod conventions;
 pub mod demo;
 pub mod format;
 pub mod git;
@@ -8,3 +9,6 @@ pub mod github;
 pub mod judgement;
 pub mod outgoing;
 pub mod pull;
+pub mod render;
+pub mod repo_config;
+pub mod text;

@@ -18,7 +18,11 @@ pub enum Outgoing {
         body: String,
     },
     /// An answer to somebody's comment `to`, as a comment of its own.
-    Reply { number: u64, to: i64, body: String },
+    Reply {
+        number: u64,
+        to: i64,
+        body: String,
+    },
     CheckRun(CheckRun),
     /// A receipt on somebody's comment (`eyes`, `+1`, `-1`, `confused`).
     Reaction {

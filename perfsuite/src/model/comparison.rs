@@ -1,13 +1,14 @@
 //! The verdict's outcome: one row per benchmark and metric, and the report that holds them.
 
 use super::{BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, Sha};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the report's JSON, which `paceline review --format json` and the run's JSON share.
 pub const REPORT_SCHEMA: u32 = 1;
 
 /// Three answers, never two: changed (slower or faster), equal, inconclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Worse, whichever way the metric's better direction points.
@@ -19,7 +20,7 @@ pub enum Verdict {
 }
 
 /// How far a change can be told from a change of layout. Sizes, certainty and action are separate words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
     /// Large enough, or seen by a second witness.
@@ -31,7 +32,7 @@ pub enum Certainty {
 }
 
 /// One row: a benchmark's metric on both sides. All changes are relative, as fractions (0.05 is +5 %).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
     pub suite: String,
     pub benchmark: BenchmarkId,
@@ -68,7 +69,7 @@ impl Comparison {
 }
 
 /// The performance part of a run, whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     pub schema: u32,
     pub job: JobId,

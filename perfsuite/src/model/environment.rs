@@ -1,9 +1,10 @@
 //! The machine that measured, and what it lacked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Fingerprint of the measuring machine. Every field is read, never guessed; unknown is `None` or empty.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     pub hostname: String,
     pub os: String,
@@ -29,7 +30,7 @@ pub struct Environment {
     pub warnings: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tool {
     Bubblewrap,
@@ -38,7 +39,7 @@ pub enum Tool {
 }
 
 /// A tool that was not found, what is not shown without it, and the package that brings it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MissingTool {
     pub tool: Tool,
     pub hides: String,

@@ -1,6 +1,7 @@
 //! What a runner uploads: raw samples, builds, failures, environment; enough to judge again, offline.
 
 use super::{BenchmarkId, Environment, JobSpec, Metric, Sha};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the evidence format.
@@ -27,7 +28,7 @@ pub struct Evidence {
     pub measure_ms: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     Base,
@@ -46,7 +47,7 @@ impl Side {
 }
 
 /// The build of one side.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Build {
     pub side: Side,
     pub commit: Sha,
@@ -56,7 +57,7 @@ pub struct Build {
 }
 
 /// All visits of one benchmark and metric, in order of measurement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {
     pub suite: String,
     pub benchmark: BenchmarkId,
@@ -68,7 +69,7 @@ pub struct Series {
 }
 
 /// One visit: a fresh process of each side. Values in the metric's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Visit {
     pub first: Side,
     pub base: f64,
@@ -76,7 +77,7 @@ pub struct Visit {
 }
 
 /// Something that should have been measured and was not: one failed row of the report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     pub suite: String,
     /// `None`: the whole suite.
@@ -87,7 +88,7 @@ pub struct Failure {
     pub output: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureReason {
     Panicked,
@@ -98,7 +99,7 @@ pub enum FailureReason {
 }
 
 /// A benchmark that exists on one side only: listed, never green.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OneSided {
     pub suite: String,
     pub benchmark: BenchmarkId,

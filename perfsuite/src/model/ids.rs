@@ -1,10 +1,11 @@
 //! Identifiers as types, so that a head is never passed where a job is wanted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A full git object id: 40 lower-case hexadecimal digits (SHA-1 repositories).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sha(String);
 
@@ -57,7 +58,7 @@ impl fmt::Display for Sha {
 }
 
 /// A job's id: a UUIDv7 as text, made by the server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct JobId(pub String);
 
@@ -73,7 +74,7 @@ impl fmt::Display for JobId {
 pub struct Fence(pub i64);
 
 /// A benchmark's name within its suite, as the harness prints it (`group/function/parameter`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BenchmarkId(pub String);
 

@@ -1,9 +1,10 @@
 //! What is measured, in which unit, and which direction is better.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A measured quantity. Names are those of the wire, the database and the pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// Wall time of one iteration of a criterion benchmark.
@@ -28,7 +29,7 @@ pub enum Direction {
 }
 
 /// The unit that a metric's values are stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     Nanoseconds,

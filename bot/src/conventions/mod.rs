@@ -1,0 +1,12 @@
+//! What a pull request owes its repository's conventions: facts in, findings out. Nothing here does I/O.
+
+pub mod commits;
+mod footers;
+mod header;
+mod message;
+mod style;
+
+pub use commits::judge;
+pub use footers::Footer;
+pub use header::quoted;
+pub use message::{Conventional, Fault, Kind, Message, parse};

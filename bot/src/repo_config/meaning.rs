@@ -1,0 +1,133 @@
+//! What the schema cannot say: globs that compile, names that differ, commands that hold together.
+
+use super::{
+    RepoConfig,
+    source::{Source, Step},
+};
+use crate::{conventions::quoted, judgement::ConfigError};
+use globset::Glob;
+use perfsuite::model::{LoadSuite, SuiteKind, SuiteSpec, job::Rate};
+use toml::{Spanned, de::DeTable};
+
+/// Names of suites appear in tables, addresses and file names.
+const NAME_MAX_CHARS: usize = 60;
+const CONNECTIONS_MAX: u32 = 10_000;
+const REQUESTS_MAX: usize = 1_000;
+
+pub fn check(source: &Source<'_>, tree: &Spanned<DeTable<'_>>, config: &RepoConfig) -> Vec<ConfigError> {
+    let mut checker = Checker { source, tree, errors: Vec::new() };
+    checker.globs(&[Step::Key("tests"), Step::Key("source")], &config.tests.source);
+    checker.globs(&[Step::Key("tests"), Step::Key("tests")], &config.tests.tests);
+    for (index, suite) in config.perf.suite.iter().enumerate() {
+        let path = [Step::Key("perf"), Step::Key("suite"), Step::Index(index)];
+        checker.suite(&path, suite, &config.perf.suite[..index]);
+    }
+    checker.errors
+}
+
+struct Checker<'a> {
+    source: &'a Source<'a>,
+    tree: &'a Spanned<DeTable<'a>>,
+    errors: Vec<ConfigError>,
+}
+
+impl Checker<'_> {
+    fn suite(&mut self, path: &[Step<'_>], suite: &SuiteSpec, before: &[SuiteSpec]) {
+        let name = &suite.name;
+        let at = |key| [path, &[Step::Key(key)]].concat();
+        if name.trim().is_empty() {
+            self.error(&at("name"), "A suite needs a name that is not empty.".into());
+        } else if name.chars().count() > NAME_MAX_CHARS || name.contains(char::is_control) {
+            let message =
+                format!("A suite's name has at most {NAME_MAX_CHARS} characters, all of them visible.");
+            self.error(&at("name"), message);
+        } else if before.iter().any(|other| other.name == *name) {
+            self.error(&at("name"), format!("There are two suites of the name {}.", quoted(name)));
+        }
+        self.globs(&at("paths"), &suite.paths);
+        let label = suite.on.strip_prefix("label:");
+        if !matches!(suite.on.as_str(), "push" | "command")
+            && label.is_none_or(|label| label.trim().is_empty())
+        {
+            let message =
+                format!("`on` must be `push`, `command` or `label:NAME`, not {}.", quoted(&suite.on));
+            self.error(&at("on"), message);
+        }
+        match &suite.kind {
+            SuiteKind::Criterion(criterion) => {
+                for (key, value) in [("package", &criterion.package), ("bench", &criterion.bench)] {
+                    if value.as_ref().is_some_and(|value| value.is_empty() || value.starts_with('-')) {
+                        self.error(&at(key), format!("`{key}` must be the name of a {key}."));
+                    }
+                }
+                if criterion.bench.is_some() && criterion.package.is_none() {
+                    self.error(&at("bench"), "`bench` needs `package` beside it.".into());
+                }
+            }
+            SuiteKind::Load(load) => self.load(path, load),
+        }
+    }
+
+    fn load(&mut self, path: &[Step<'_>], load: &LoadSuite) {
+        let at = |key| [path, &[Step::Key(key)]].concat();
+        for (key, command) in [("build", &load.build), ("server", &load.server)] {
+            if command.first().is_none_or(|program| program.trim().is_empty()) {
+                self.error(&at(key), format!("`{key}` must hold a program and its arguments."));
+            }
+        }
+        if !load.server.iter().any(|word| word.contains("{listen}")) {
+            let message = "`server` must hold `{listen}`: the address that the server is told to listen on.";
+            self.error(&at("server"), message.into());
+        }
+        if !load.upstream.is_empty() && !load.upstream.iter().any(|word| word.contains("{upstream}")) {
+            let message = "`upstream` must hold `{upstream}`: the address that it is told to listen on.";
+            self.error(&at("upstream"), message.into());
+        }
+        if !load.ready.split_once(' ').is_some_and(|(method, path)| is_request(method, path)) {
+            self.error(&at("ready"), "`ready` must be a method and a path, like \"GET /readyz\".".into());
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&load.connections) {
+            self.error(
+                &at("connections"),
+                format!("`connections` must lie between 1 and {CONNECTIONS_MAX}."),
+            );
+        }
+        if matches!(load.rate, Rate::PerSecond(rate) if !(rate > 0.0 && rate <= 10_000_000.0)) {
+            self.error(&at("rate"), "`rate` must be above 0 requests a second, or \"auto\".".into());
+        }
+        if !(load.p99_limit_ms > 0.0 && load.p99_limit_ms <= 60_000.0) {
+            self.error(&at("p99-limit-ms"), "`p99-limit-ms` must lie above 0 and not above 60000.".into());
+        }
+        if load.requests.is_empty() || load.requests.len() > REQUESTS_MAX {
+            self.error(&at("requests"), format!("`requests` must hold 1 to {REQUESTS_MAX} requests."));
+        }
+        for (index, request) in load.requests.iter().enumerate() {
+            if !is_request(&request.method, &request.path) {
+                let place = [path, &[Step::Key("requests"), Step::Index(index)]].concat();
+                let message = "A request has a method and a path that starts with `/`, without white space.";
+                self.error(&place, message.into());
+            }
+        }
+    }
+
+    fn globs(&mut self, path: &[Step<'_>], globs: &[String]) {
+        for (index, glob) in globs.iter().enumerate() {
+            if let Err(error) = Glob::new(glob) {
+                let place = [path, &[Step::Index(index)]].concat();
+                self.error(&place, format!("{} is no glob: {}.", quoted(glob), error.kind()));
+            }
+        }
+    }
+
+    fn error(&mut self, path: &[Step<'_>], message: String) {
+        self.errors.push(self.source.error_at(self.tree, path, message));
+    }
+}
+
+fn is_request(method: &str, path: &str) -> bool {
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+    !method.is_empty()
+        && method.bytes().all(|b| b.is_ascii_uppercase())
+        && path.starts_with('/')
+        && plain(path)
+}

@@ -1,0 +1,126 @@
+//! `[tests]`, `[reviews]`, `[claims]`, `[labels]`, `[contributors]`.
+//!
+//! The sections of tests, reviews, claims and contributors are read and checked for mistakes, so that a file stays valid
+//! as the bot grows; nothing acts on them yet.
+
+use crate::judgement::Level;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Changed code wants changed tests. Read and validated; not yet acted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TestsConfig {
+    pub level: Level,
+    /// Globs of the code that wants tests.
+    pub source: Vec<String>,
+    /// Globs of the tests.
+    pub tests: Vec<String>,
+    /// Whether a `fix:` must bring a test that fails without it.
+    pub prove_fixes: Level,
+    pub mutants: bool,
+    /// Commands that must pass on the merge result.
+    pub check: Vec<TestCheck>,
+}
+
+impl Default for TestsConfig {
+    fn default() -> Self {
+        let check = |name: &str, command: &[&str]| TestCheck {
+            name: name.into(),
+            command: command.iter().map(|word| (*word).into()).collect(),
+            timeout_minutes: timeout_default(),
+        };
+        Self {
+            level: Level::Warn,
+            source: vec!["**/src/**/*.rs".into()],
+            tests: vec!["**/tests/**".into(), "**/benches/**".into()],
+            prove_fixes: Level::Warn,
+            mutants: false,
+            check: vec![
+                check("fmt", &["cargo", "fmt", "--all", "--check"]),
+                check(
+                    "clippy",
+                    &["cargo", "clippy", "--workspace", "--all-targets", "--message-format=json"],
+                ),
+                check("test", &["cargo", "test", "--workspace"]),
+            ],
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TestCheck {
+    #[schemars(length(min = 1, max = 100))]
+    pub name: String,
+    /// Program and arguments; no shell.
+    #[schemars(length(min = 1, max = 100))]
+    pub command: Vec<String>,
+    #[serde(default = "timeout_default")]
+    #[schemars(range(min = 1, max = 720))]
+    pub timeout_minutes: u32,
+}
+
+fn timeout_default() -> u32 {
+    30
+}
+
+/// Who must have looked. Read and validated; not yet acted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReviewsConfig {
+    pub level: Level,
+    /// Distinct people, the author not counted.
+    #[schemars(range(max = 10))]
+    pub owners_per_file: u32,
+    /// Target of the time to a first answer.
+    #[schemars(range(max = 365))]
+    pub triage_days: u32,
+    /// Target of the time to a whole review.
+    #[schemars(range(max = 365))]
+    pub review_days: u32,
+}
+
+impl Default for ReviewsConfig {
+    fn default() -> Self {
+        Self { level: Level::Warn, owners_per_file: 2, triage_days: 3, review_days: 10 }
+    }
+}
+
+/// What a commit's type claims about its change. Read and validated; not yet acted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClaimsConfig {
+    pub level: Level,
+}
+
+impl Default for ClaimsConfig {
+    fn default() -> Self {
+        Self { level: Level::Warn }
+    }
+}
+
+/// Labels that the bot sets. Read and validated; not yet acted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Labels {
+    /// On a pull request with a confirmed slowdown.
+    #[schemars(length(min = 1, max = 50))]
+    pub perf_regression: String,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { perf_regression: "perf-regression".into() }
+    }
+}
+
+/// Whose contributions are counted. Read and validated; not yet acted on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ContributorsConfig {
+    /// Logins that are not counted; bots never are.
+    pub exclude: Vec<String>,
+    /// Logins of people who asked to be left out.
+    pub opt_out: Vec<String>,
+}
