@@ -1,9 +1,11 @@
 //! Measures two commits against each other: the model, the verdict, the suites, the sandbox, the runner.
 
+pub mod http;
 pub mod model;
 pub mod observe;
 pub mod process;
 pub mod progress;
+pub mod runner;
 pub mod sandbox;
 pub mod session;
 pub mod verdict;
