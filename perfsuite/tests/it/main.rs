@@ -1,3 +1,4 @@
 //! Tests through the door: the verdict on simulated machines, the measuring of real repositories.
 
+mod runner;
 mod verdict;
