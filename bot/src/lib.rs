@@ -1,6 +1,8 @@
 //! Paceline, the GitHub App: conventions and performance on every pull request.
 
+pub mod checks;
 pub mod clock;
+pub mod comment;
 pub mod conventions;
 pub mod demo;
 pub mod format;

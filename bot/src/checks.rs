@@ -1,0 +1,383 @@
+//! Check runs: facts in, conclusion, Markdown and annotations out. Pure.
+//!
+//! GitHub wants a path of the repository for every annotation, and a commit message has none. Findings in messages point
+//! at the first line of `.github/paceline.toml`, where the rules are set that they break: the one file that has to do
+//! with every one of them. The finding's own place stands in its text.
+
+use crate::{
+    format,
+    judgement::{CommitJudgement, Finding, Level, Performance, Run},
+    outgoing::{Action, Annotation, AnnotationLevel, CheckRun, CheckStatus, Conclusion, TEXT_MAX_CHARS},
+    render::{
+        facts::{Facts, Names, broken_by_head},
+        markdown::{code, fenced_tail, inline, prose, visible},
+        words,
+    },
+    repo_config, text,
+};
+use askama::Template;
+use perfsuite::model::{Report, Side};
+
+pub const COMMITS: &str = "paceline/commits";
+pub const PERFORMANCE: &str = "paceline/performance";
+pub const CONFIG: &str = "paceline/config";
+
+/// The identifier of the button that allows a fork's head to run.
+pub const RUN_ACTION: &str = "run";
+
+/// Annotations of one check run: further ones are counted in the summary. Several requests of 50 carry them.
+pub const ANNOTATIONS_MAX: usize = 500;
+
+/// GitHub cuts longer titles of check runs.
+const TITLE_MAX_GRAPHEMES: usize = 200;
+const LINE_MAX_GRAPHEMES: usize = 300;
+/// Bytes of the end of a program's output.
+const OUTPUT_MAX_BYTES: usize = 8_000;
+/// Rows of the table; the run's page has all.
+const ROWS_MAX: usize = 100;
+
+/// The marker that finds a check run again: unique for repository, head and name.
+pub fn external_id(run: &Run, name: &str) -> String {
+    format!("{name}:{}:{}", run.repository, run.head)
+}
+
+/// `paceline/commits`. `details` is the address of the page behind the check run.
+pub fn commits_check(run: &Run, details: &str) -> CheckRun {
+    let commits = &run.commits;
+    let (total, clean) = (commits.commits.len(), commits.clean());
+    let conclusion = match commits.worst() {
+        _ if total == 0 => Conclusion::Skipped,
+        Level::Off => Conclusion::Success,
+        Level::Warn => Conclusion::Neutral,
+        Level::Error => Conclusion::Failure,
+    };
+    let title = match total {
+        0 => "No commit was judged".into(),
+        _ if clean == total => format!("{} by the convention", format::count(total, "commit", "commits")),
+        _ => format!("{} of {total} commit messages {} a change", total - clean, need(total - clean)),
+    };
+    let offending: Vec<&CommitJudgement> =
+        commits.commits.iter().filter(|c| c.findings.iter().any(|f| f.level >= Level::Warn)).collect();
+    let all: Vec<Annotation> =
+        offending.iter().flat_map(|commit| commit.findings.iter().map(|f| annotation(commit, f))).collect();
+    let left_out = all.len().saturating_sub(ANNOTATIONS_MAX);
+    let summary = CommitsSummary {
+        clean,
+        total,
+        offending: offending.iter().take(ROWS_MAX).map(|commit| offence(commit)).collect(),
+        left_out: offending.len().saturating_sub(ROWS_MAX),
+        annotations_left_out: left_out,
+        base: run.base.short(),
+    };
+    CheckRun {
+        annotations: all.into_iter().take(ANNOTATIONS_MAX).collect(),
+        ..completed(run, COMMITS, details, conclusion, title, rendered(&summary))
+    }
+}
+
+/// `paceline/performance`.
+pub fn performance_check(run: &Run, details: &str) -> CheckRun {
+    let done = |conclusion, title: String, summary: String| {
+        completed(run, PERFORMANCE, details, conclusion, title, summary)
+    };
+    match &run.performance {
+        Performance::Queued { position, runners } => {
+            let summary = match runners {
+                0 => "No runner is connected at the moment. The run starts when one is.".to_owned(),
+                _ => format!("{} connected.", format::count(*runners as usize, "runner is", "runners are")),
+            };
+            let title = format!("Waiting for a runner, at position {position} of the queue");
+            CheckRun { status: CheckStatus::Queued, ..done(Conclusion::Neutral, title, summary) }
+        }
+        Performance::Running { text, done: at, total } => {
+            let count = if *total > 0 { format!(" ({at} of {total})") } else { String::new() };
+            let title = text::cut(&visible(text), TITLE_MAX_GRAPHEMES) + &count;
+            let summary = format!("{}{count}.", inline(text, LINE_MAX_GRAPHEMES));
+            CheckRun { status: CheckStatus::InProgress, ..done(Conclusion::Neutral, title, summary) }
+        }
+        Performance::Done { report } => judged(run, details, report),
+        Performance::Failed { message, output } => {
+            let mut summary = format!("{}.", inline(message.trim_end_matches('.'), LINE_MAX_GRAPHEMES));
+            if !output.trim().is_empty() {
+                summary += &format!("\n\n{}", fenced_tail(output, OUTPUT_MAX_BYTES));
+            }
+            done(Conclusion::Neutral, "Could not be measured".into(), summary)
+        }
+        Performance::NeedsApproval { head } => {
+            let summary = format!(
+                "The code comes from a fork, and nobody with write permission has allowed it to run. Read the change, \
+                 then press *Run this head*, or answer `/paceline run {head}` on the pull request. The permission holds \
+                 for this head only."
+            );
+            let action = Action {
+                label: "Run this head".into(),
+                description: "Allow this fork's code to be measured".into(),
+                identifier: RUN_ACTION.into(),
+            };
+            let title = "Needs permission to run a fork's code".into();
+            CheckRun { actions: vec![action], ..done(Conclusion::ActionRequired, title, summary) }
+        }
+        Performance::Skipped { reason } => {
+            let reason = reason.trim_end_matches('.');
+            let title = text::cut(&format!("Not measured: {}", visible(reason)), TITLE_MAX_GRAPHEMES);
+            done(Conclusion::Skipped, title, format!("Not measured: {}.", inline(reason, LINE_MAX_GRAPHEMES)))
+        }
+        Performance::Cancelled { by } => {
+            let title = text::cut(&format!("Cancelled by {}", visible(by)), TITLE_MAX_GRAPHEMES);
+            let summary = "`/paceline bench` on the pull request measures this head after all.".into();
+            done(Conclusion::Cancelled, title, summary)
+        }
+    }
+}
+
+/// `paceline/config`, where the configuration cannot be used: points at its line.
+pub fn config_check(run: &Run, details: &str) -> Option<CheckRun> {
+    let error = run.config_error.as_ref()?;
+    let title = text::cut(&visible(&error.message), TITLE_MAX_GRAPHEMES);
+    let summary = format!(
+        "{} cannot be used: line {}, column {}: {}\n\nThe file is read from the base branch. Until it is corrected there, \
+         commits are judged by the defaults and nothing is measured. `paceline config check {}` says the same before a \
+         push.",
+        code(&error.path, 100),
+        error.line,
+        error.column,
+        prose(&error.message, LINE_MAX_GRAPHEMES),
+        repo_config::PATH,
+    );
+    let annotation = Annotation {
+        path: error.path.clone(),
+        line: error.line,
+        column: Some(error.column),
+        level: AnnotationLevel::Failure,
+        title: "Not a valid configuration".into(),
+        message: visible(&error.message),
+    };
+    let check = completed(run, CONFIG, details, Conclusion::Failure, title, summary);
+    Some(CheckRun { annotations: vec![annotation], ..check })
+}
+
+/// The conclusion of a finished report, as the check run and the merge button see it.
+pub fn conclusion(report: &Report) -> Conclusion {
+    let facts = Facts::of(report);
+    match report.broken_build() {
+        Some(build) if build.side == Side::Head => return Conclusion::Failure,
+        // Without a base there is nothing to hold against the head.
+        Some(_) => return Conclusion::Neutral,
+        None => {}
+    }
+    if !facts.blocking.is_empty() || broken_by_head(report) > 0 {
+        Conclusion::Failure
+    } else if !facts.advised.is_empty()
+        || !facts.suspects.iter().all(|row| row.verdict == perfsuite::model::Verdict::Faster)
+        || !facts.inconclusive.is_empty()
+        || !report.failures.is_empty()
+        || !report.one_sided.is_empty()
+        || (facts.judged() == 0 && report.identical.is_empty())
+    {
+        Conclusion::Neutral
+    } else {
+        Conclusion::Success
+    }
+}
+
+fn judged(run: &Run, details: &str, report: &Report) -> CheckRun {
+    let (facts, names) = (Facts::of(report), Names::of(report));
+    let build = report.broken_build();
+    let rows: Vec<_> = match build {
+        None => facts.all_judged().chain(facts.shown.iter().copied()).collect(),
+        Some(_) => Vec::new(),
+    };
+    let summary = PerformanceSummary {
+        build: build.map(|build| {
+            let output = fenced_tail(build.error.as_deref().unwrap_or_default(), OUTPUT_MAX_BYTES);
+            (build.side.as_str(), output)
+        }),
+        rows: rows.iter().take(ROWS_MAX).map(|row| cells(row, &names)).collect(),
+        left_out: rows.len().saturating_sub(ROWS_MAX),
+        failures: report
+            .failures
+            .iter()
+            .take(ROWS_MAX)
+            .map(|f| {
+                let name = f.benchmark.as_ref().map_or(&f.suite, |benchmark| &benchmark.0);
+                format!("{} {}", code(name, 80), words::failure(f.reason, f.side))
+            })
+            .collect(),
+        one_sided: report
+            .one_sided
+            .iter()
+            .take(ROWS_MAX)
+            .map(|one| format!("{} is only on the {}", code(&one.benchmark.0, 80), one.side.as_str()))
+            .collect(),
+        smallest: facts.smallest_visible().map(|(low, high)| words::range(low, high)),
+        base: report.base.short(),
+        head: report.head.short(),
+    };
+    completed(run, PERFORMANCE, details, conclusion(report), title(report, &facts), rendered(&summary))
+}
+
+/// The verdict in one line, without Markdown.
+fn title(report: &Report, facts: &Facts<'_>) -> String {
+    let named = |rows: &[&perfsuite::model::Comparison]| {
+        let row = rows[0];
+        let more = if rows.len() > 1 { format!(" and {} more", rows.len() - 1) } else { String::new() };
+        let (name, change) = (visible(&row.benchmark.0), format::change(row.estimate));
+        format!("{name} {} {change}{more}", row.metric.title())
+    };
+    let broken = broken_by_head(report);
+    let line = if let Some(build) = report.broken_build() {
+        format!("The {} does not build", build.side.as_str())
+    } else if !facts.blocking.is_empty() {
+        format!("Slower: {}", named(&facts.blocking))
+    } else if broken > 0 {
+        format!("{} on the head", format::count(broken, "benchmark fails", "benchmarks fail"))
+    } else if !facts.advised.is_empty() {
+        format!("Slower, not blocking: {}", named(&facts.advised))
+    } else if !facts.faster.is_empty() {
+        format!("Faster: {}", named(&facts.faster))
+    } else if facts.judged() == 0 && !report.identical.is_empty() {
+        "Identical machine code on both sides".into()
+    } else if facts.judged() == 0 {
+        "Nothing to compare".into()
+    } else if facts.inconclusive.is_empty() {
+        format!("No change: {} equal", format::count(facts.equal.len(), "comparison", "comparisons"))
+    } else {
+        format!(
+            "No change found; {} of {} comparisons inconclusive",
+            facts.inconclusive.len(),
+            facts.judged()
+        )
+    };
+    text::cut(&line, TITLE_MAX_GRAPHEMES)
+}
+
+fn annotation(commit: &CommitJudgement, finding: &Finding) -> Annotation {
+    let level = match finding.level {
+        Level::Error => AnnotationLevel::Failure,
+        Level::Warn => AnnotationLevel::Warning,
+        Level::Off => AnnotationLevel::Notice,
+    };
+    let mut message = format!(
+        "{}\n\nCommit {}, line {}, column {}: {}",
+        visible(&finding.message),
+        commit.sha.short(),
+        finding.line,
+        finding.column,
+        visible(&commit.header)
+    );
+    if let Some(suggestion) = &finding.suggestion {
+        let lines: Vec<String> = suggestion.lines().map(visible).collect();
+        message += &format!("\n\nWrite instead:\n{}", lines.join("\n"));
+    }
+    Annotation {
+        path: repo_config::PATH.into(),
+        line: 1,
+        column: None,
+        level,
+        title: format!("{}: {}", commit.sha.short(), visible(&finding.rule)),
+        message,
+    }
+}
+
+fn offence(commit: &CommitJudgement) -> Offence {
+    let lines = commit.findings.iter().take(10).map(|finding| {
+        let sign = if finding.level == Level::Error { "🔴" } else { "⚠️" };
+        let suggestion = finding.suggestion.as_deref().filter(|_| finding.line == 1);
+        let suggestion = suggestion.map(|s| format!(" Write: {}", code(s, 200))).unwrap_or_default();
+        let message = prose(&finding.message, LINE_MAX_GRAPHEMES);
+        format!("{sign} {message} *({})*{suggestion}", prose(&finding.rule, 40))
+    });
+    Offence { sha: commit.sha.short().into(), header: code(&commit.header, 100), lines: lines.collect() }
+}
+
+fn cells(row: &perfsuite::model::Comparison, names: &Names<'_>) -> [String; 6] {
+    let (sign, word) = words::verdict(row);
+    [
+        code(&names.name(&row.suite, &row.benchmark.0), 80),
+        row.metric.title().into(),
+        format::value(row.metric, row.base),
+        format::value(row.metric, row.head),
+        format!("{} ({})", format::change(row.estimate), format::interval(row.low, row.high)),
+        format!("{sign} {word}"),
+    ]
+}
+
+fn completed(
+    run: &Run,
+    name: &str,
+    details: &str,
+    conclusion: Conclusion,
+    title: String,
+    summary: String,
+) -> CheckRun {
+    CheckRun {
+        name: name.into(),
+        head_sha: run.head.clone(),
+        external_id: external_id(run, name),
+        status: CheckStatus::Completed(conclusion),
+        title,
+        summary: bounded(summary),
+        text: String::new(),
+        details_url: (!details.is_empty()).then(|| details.to_owned()),
+        annotations: Vec::new(),
+        actions: Vec::new(),
+    }
+}
+
+fn need(count: usize) -> &'static str {
+    if count == 1 { "needs" } else { "need" }
+}
+
+/// Templates write into memory and call nothing that fails.
+fn rendered(template: &impl Template) -> String {
+    template.render().unwrap_or_default().trim().to_owned()
+}
+
+/// Every part is bounded, so that this cuts only where very many are long.
+fn bounded(summary: String) -> String {
+    if summary.encode_utf16().count() <= TEXT_MAX_CHARS {
+        return summary;
+    }
+    let mut kept = String::new();
+    for line in summary.lines() {
+        if kept.len() + line.len() > TEXT_MAX_CHARS - 200 {
+            break;
+        }
+        kept += line;
+        kept.push('\n');
+    }
+    kept + "\n*The rest is on the run's page.*"
+}
+
+struct Offence {
+    sha: String,
+    header: String,
+    lines: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "checks/commits.md")]
+struct CommitsSummary<'a> {
+    clean: usize,
+    total: usize,
+    offending: Vec<Offence>,
+    left_out: usize,
+    annotations_left_out: usize,
+    base: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "checks/performance.md")]
+struct PerformanceSummary<'a> {
+    build: Option<(&'static str, String)>,
+    rows: Vec<[String; 6]>,
+    left_out: usize,
+    failures: Vec<String>,
+    one_sided: Vec<String>,
+    smallest: Option<String>,
+    base: &'a str,
+    head: &'a str,
+}
+
+#[cfg(test)]
+mod tests;

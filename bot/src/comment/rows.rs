@@ -1,0 +1,81 @@
+//! Rows of the comment's tables.
+
+use crate::{
+    format,
+    render::{
+        facts::Names,
+        markdown::{code, inline},
+        words,
+    },
+};
+use perfsuite::model::{Comparison, Metric};
+
+/// Of a benchmark's name in a table.
+pub const NAME_MAX_GRAPHEMES: usize = 80;
+
+/// One line of a table, each part ready for a cell.
+pub struct Row {
+    pub benchmark: String,
+    pub metric: &'static str,
+    pub base: String,
+    pub head: String,
+    pub change: String,
+    pub verdict: String,
+}
+
+impl Row {
+    pub fn of(row: &Comparison, names: &Names<'_>) -> Self {
+        let (sign, word) = words::verdict(row);
+        let size = format::change(row.estimate);
+        let size = if row.changed() { format!("**{size}**") } else { size };
+        Self {
+            benchmark: name(row, names),
+            metric: row.metric.title(),
+            base: format::value(row.metric, row.base),
+            head: format::value(row.metric, row.head),
+            change: format!("{size} ({})", format::interval(row.low, row.high)),
+            verdict: format!("{sign} {word}"),
+        }
+    }
+}
+
+pub fn name(row: &Comparison, names: &Names<'_>) -> String {
+    code(&names.name(&row.suite, &row.benchmark.0), NAME_MAX_GRAPHEMES)
+}
+
+/// `a/b` p99 latency; the time of a benchmark needs no word.
+pub fn named_metric(row: &Comparison, names: &Names<'_>) -> String {
+    match row.metric {
+        Metric::Time => name(row, names),
+        metric => format!("{} {}", name(row, names), metric.title()),
+    }
+}
+
+/// `a/b` p99 latency +18.4 % (95 % CI +15.1 to +22.0)
+pub fn sentence(row: &Comparison, names: &Names<'_>) -> String {
+    let (size, interval) = (format::change(row.estimate), format::interval(row.low, row.high));
+    format!("{} {size} (95 % CI {interval})", named_metric(row, names))
+}
+
+/// Names in a row, bounded, with a count of the rest.
+pub fn listed(names: impl Iterator<Item = String>, max: usize) -> String {
+    let all: Vec<String> = names.collect();
+    let rest = all.len().saturating_sub(max);
+    let mut text = all.into_iter().take(max).collect::<Vec<_>>().join(", ");
+    if rest > 0 {
+        text += &format!(" and {rest} more");
+    }
+    text
+}
+
+/// A login as a mention where it is one; anything else does nothing.
+pub fn person(login: &str) -> String {
+    /// GitHub's own bound.
+    const LOGIN_MAX: usize = 39;
+    let plain = login.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if plain && !login.is_empty() && login.len() <= LOGIN_MAX {
+        format!("@{login}")
+    } else {
+        inline(login, LOGIN_MAX)
+    }
+}
