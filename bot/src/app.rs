@@ -35,7 +35,11 @@ pub struct Wake {
 
 impl App {
     /// Opens the data directory, the database and the connection to GitHub. `bound` is the address that we listen on.
-    pub async fn open(config: Config, bound: std::net::SocketAddr, clock: Clock) -> anyhow::Result<Arc<Self>> {
+    pub async fn open(
+        config: Config,
+        bound: std::net::SocketAddr,
+        clock: Clock,
+    ) -> anyhow::Result<Arc<Self>> {
         prepare_data_dir(&config.data_dir)?;
         let db = match &config.database_url {
             Some(url) => Db::open(url).await?,
@@ -50,7 +54,7 @@ impl App {
         })?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
         Ok(Arc::new(Self {
-            mirrors: Mirrors::new(&config.data_dir.join("mirrors"))?,
+            mirrors: Mirrors::new(&config.data_dir),
             evidence: EvidenceStore::new(config.data_dir.join("evidence")),
             db,
             github,

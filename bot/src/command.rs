@@ -8,14 +8,18 @@ const COMMENT_MAX_CHARS: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Allow this head of a fork to run.
-    Run { head: Sha },
+    Run {
+        head: Sha,
+    },
     /// Measure the head again.
     Bench,
     /// Stop what runs or waits.
     Cancel,
     Help,
     /// Addressed to us, but not understood.
-    Unknown { text: String },
+    Unknown {
+        text: String,
+    },
 }
 
 /// What a person may ask for, as `/paceline help` shows it.

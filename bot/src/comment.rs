@@ -17,6 +17,11 @@ pub fn marker(repository: RepoId, number: u64) -> String {
     format!("<!-- paceline:comment repository={} pull={number} -->", repository.0)
 }
 
+/// The first line of an answer to somebody's comment, by which it is found again.
+pub fn reply_marker(to: i64) -> String {
+    format!("<!-- paceline:reply to={to} -->")
+}
+
 /// The whole comment, never longer than GitHub takes. Rows are what goes first, with a note.
 pub fn comment(run: &Run, context: &CommentContext<'_>) -> String {
     let mut text = String::new();

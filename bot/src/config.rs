@@ -3,6 +3,7 @@
 use crate::error::UserError;
 use anyhow::Context;
 use clap::Args;
+use perfsuite::model::Trust;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -82,6 +83,12 @@ pub struct Config {
     pub own_runner: bool,
     /// GitHub wants at least a second between writes; the demo's stand-in does not.
     pub write_spacing_ms: i64,
+    /// Whose code the jobs run: strangers', but for the demo's own pull request.
+    pub trust: Trust,
+    /// Where the own runner keeps builds between jobs; `None`: in the data directory.
+    pub runner_cache_dir: Option<PathBuf>,
+    /// This very program, which is started again as the own runner.
+    pub program: PathBuf,
 }
 
 const SECRET_FILE_MAX_BYTES: u64 = 64 << 10;
@@ -95,34 +102,45 @@ impl Config {
             Some(path) => read_file(path)?,
             None => File::default(),
         };
-        let secret = |name: &str, own_file: &Option<PathBuf>, text: Option<String>, text_file: Option<PathBuf>| {
-            if let Some(path) = own_file {
-                return read_secret(path).map(Some);
-            }
-            if let Some(value) = environment(name).filter(|value| !value.is_empty()) {
-                return Ok(Some(value));
-            }
-            match (text, text_file) {
-                (Some(value), _) => Ok(Some(value)),
-                (None, Some(path)) => read_secret(&path).map(Some),
-                (None, None) => Ok(None),
-            }
-        };
+        let secret =
+            |name: &str, own_file: &Option<PathBuf>, text: Option<String>, text_file: Option<PathBuf>| {
+                if let Some(path) = own_file {
+                    return read_secret(path).map(Some);
+                }
+                if let Some(value) = environment(name).filter(|value| !value.is_empty()) {
+                    return Ok(Some(value));
+                }
+                match (text, text_file) {
+                    (Some(value), _) => Ok(Some(value)),
+                    (None, Some(path)) => read_secret(&path).map(Some),
+                    (None, None) => Ok(None),
+                }
+            };
 
         let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:3000".into());
-        let listen = listen
-            .parse()
-            .map_err(|_| UserError::new(format!("PACELINE_LISTEN is {listen:?}; it wants ADDRESS:PORT, such as 127.0.0.1:3000")))?;
-        let private_key =
-            secret("GITHUB_PRIVATE_KEY", &args.github_private_key_file, file.github_private_key, file.github_private_key_file)?
-                .ok_or_else(|| missing("GITHUB_PRIVATE_KEY or GITHUB_PRIVATE_KEY_FILE", "the App's private key (PEM)"))?;
+        let listen = listen.parse().map_err(|_| {
+            UserError::new(format!(
+                "PACELINE_LISTEN is {listen:?}; it wants ADDRESS:PORT, such as 127.0.0.1:3000"
+            ))
+        })?;
+        let private_key = secret(
+            "GITHUB_PRIVATE_KEY",
+            &args.github_private_key_file,
+            file.github_private_key,
+            file.github_private_key_file,
+        )?
+        .ok_or_else(|| {
+            missing("GITHUB_PRIVATE_KEY or GITHUB_PRIVATE_KEY_FILE", "the App's private key (PEM)")
+        })?;
         let webhook = secret(
             "GITHUB_WEBHOOK_SECRET",
             &args.github_webhook_secret_file,
             file.github_webhook_secret,
             file.github_webhook_secret_file,
         )?
-        .ok_or_else(|| missing("GITHUB_WEBHOOK_SECRET or GITHUB_WEBHOOK_SECRET_FILE", "the App's webhook secret"))?;
+        .ok_or_else(|| {
+            missing("GITHUB_WEBHOOK_SECRET or GITHUB_WEBHOOK_SECRET_FILE", "the App's webhook secret")
+        })?;
         let webhook_secrets: Vec<SecretString> = webhook
             .split([',', '\n', '\r'])
             .map(str::trim)
@@ -159,6 +177,9 @@ impl Config {
             client_secret: client_secret.map(SecretString::from),
             own_runner: !(args.no_runner || file.no_runner.unwrap_or(false)),
             write_spacing_ms: WRITE_SPACING_MS,
+            trust: Trust::Stranger,
+            runner_cache_dir: None,
+            program: std::env::current_exe().context("cannot find this program")?,
         })
     }
 }
@@ -172,13 +193,16 @@ fn missing(name: &str, what: &str) -> UserError {
 fn check_url(name: &str, text: &str) -> Result<(), UserError> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
-        _ => Err(UserError::new(format!("{name} is {text:?}; it wants a URL that starts with http:// or https://"))),
+        _ => Err(UserError::new(format!(
+            "{name} is {text:?}; it wants a URL that starts with http:// or https://"
+        ))),
     }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<File> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| UserError::new(format!("cannot read the configuration {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        UserError::new(format!("cannot read the configuration {}: {error}", path.display()))
+    })?;
     toml::from_str(&text).map_err(|error| UserError::new(format!("{}: {error}", path.display())).into())
 }
 
@@ -187,7 +211,9 @@ fn read_secret(path: &Path) -> anyhow::Result<String> {
         .map_err(|error| UserError::new(format!("cannot read the secret file {}: {error}", path.display())))?
         .len();
     if size > SECRET_FILE_MAX_BYTES {
-        return Err(UserError::new(format!("{} is {size} bytes; that is no key or secret", path.display())).into());
+        return Err(
+            UserError::new(format!("{} is {size} bytes; that is no key or secret", path.display())).into()
+        );
     }
     std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the secret file {}", path.display()))
@@ -201,7 +227,8 @@ mod tests {
     use std::io::Write;
 
     fn environment(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
-        let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         move |name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 
@@ -215,7 +242,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_secrets_are_split() {
-        let file = file("listen = \"127.0.0.1:1\"\ngithub_app_id = 1\npublic_url = \"https://file.example/\"\n");
+        let file =
+            file("listen = \"127.0.0.1:1\"\ngithub_app_id = 1\npublic_url = \"https://file.example/\"\n");
         let args = ServeArgs {
             config: Some(file.path().into()),
             listen: Some("127.0.0.1:2".into()),
@@ -231,7 +259,9 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_files_secret() {
-        let file = file("github_app_id = 1\ngithub_webhook_secret = \"from file\"\ngithub_private_key = \"file key\"\n");
+        let file = file(
+            "github_app_id = 1\ngithub_webhook_secret = \"from file\"\ngithub_private_key = \"file key\"\n",
+        );
         let args = ServeArgs { config: Some(file.path().into()), ..ServeArgs::default() };
         let config = Config::load(&args, environment(&[("GITHUB_WEBHOOK_SECRET", "from env")])).unwrap();
         assert_eq!(config.webhook_secrets[0].expose_secret(), "from env");

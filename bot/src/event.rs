@@ -120,7 +120,8 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, serde_json::Error> {
     };
     let repository_id = at(&["repository", "id"]).and_then(|v| v.as_i64());
     let installation_id = at(&["installation", "id"]).and_then(|v| v.as_i64());
-    let number = at(&["pull_request", "number"]).or_else(|| at(&["issue", "number"])).and_then(|v| v.as_u64());
+    let number =
+        at(&["pull_request", "number"]).or_else(|| at(&["issue", "number"])).and_then(|v| v.as_u64());
     let lane = match (repository_id, number, installation_id) {
         (Some(repository), Some(number), _) => format!("{repository}/{number}"),
         (Some(repository), None, _) => format!("{repository}"),
@@ -128,7 +129,12 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, serde_json::Error> {
         (None, _, None) => "app".to_owned(),
     };
     let text = |path: &[&str]| at(path).and_then(|v| v.as_str()).map(str::to_owned);
-    Ok(Envelope { action: text(&["action"]), installation_id, repository: text(&["repository", "full_name"]), lane })
+    Ok(Envelope {
+        action: text(&["action"]),
+        installation_id,
+        repository: text(&["repository", "full_name"]),
+        lane,
+    })
 }
 
 /// Actions of `pull_request` after which facts are loaded again.
@@ -229,7 +235,8 @@ mod tests {
 
     #[test]
     fn payloads_become_events() {
-        let place = r#""installation":{"id":9},"repository":{"id":7,"full_name":"o/r"},"sender":{"login":"ann"}"#;
+        let place =
+            r#""installation":{"id":9},"repository":{"id":7,"full_name":"o/r"},"sender":{"login":"ann"}"#;
         let pull = format!(r#"{{"action":"synchronize",{place},"pull_request":{{"number":3}}}}"#);
         assert!(matches!(parse("pull_request", &pull).unwrap(), Event::PullRequest { number: 3, .. }));
         let assigned = format!(r#"{{"action":"assigned",{place},"pull_request":{{"number":3}}}}"#);

@@ -1,16 +1,33 @@
 //! Paceline, the GitHub App: conventions and performance on every pull request.
 
+pub mod app;
+pub mod assess;
 pub mod checks;
 pub mod clock;
+pub mod command;
 pub mod comment;
+pub mod config;
 pub mod conventions;
+pub mod db;
 pub mod demo;
+pub mod error;
+pub mod event;
+pub mod evidence;
+pub mod facts;
 pub mod format;
 pub mod git;
 pub mod github;
+pub mod handlers;
 pub mod judgement;
 pub mod outgoing;
+pub mod policy;
 pub mod pull;
+pub mod queue;
+pub mod reconcile;
 pub mod render;
 pub mod repo_config;
+pub mod runs;
+pub mod serve;
 pub mod text;
+pub mod web;
+pub mod worker;

@@ -98,7 +98,8 @@ async fn performance(
 pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u64) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let Some(loaded) = load(tx, repository, number, now_ms).await? else { return Ok(()) };
-    let author_pulls = pulls::count_by_author(&mut **tx, repository.id, &loaded.row.pull.author, number).await?;
+    let author_pulls =
+        pulls::count_by_author(&mut **tx, repository.id, &loaded.row.pull.author, number).await?;
     let details = match &loaded.job {
         Some(job) => format!("{}/runs/{}", app.public_url, job.id),
         None => format!("{}/{}/pull/{number}", app.public_url, repository.name),

@@ -6,7 +6,12 @@ use perfsuite::model::{Comparison, JobId};
 use sqlx::Row;
 
 /// Stores a finished job's rows.
-pub async fn insert_all(tx: &mut Tx, repository: RepoId, job: &JobId, rows: &[Comparison]) -> sqlx::Result<()> {
+pub async fn insert_all(
+    tx: &mut Tx,
+    repository: RepoId,
+    job: &JobId,
+    rows: &[Comparison],
+) -> sqlx::Result<()> {
     for row in rows {
         sqlx::query(
             "INSERT INTO comparisons (job_id, repository_id, suite, benchmark, metric, base, head, estimate, low,

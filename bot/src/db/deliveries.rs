@@ -177,3 +177,12 @@ pub async fn waiting(pool: &AnyPool) -> sqlx::Result<(i64, Option<i64>)> {
     .await?;
     Ok((row.try_get("waiting")?, row.try_get("oldest")?))
 }
+
+/// The error of the last delivery that was given up.
+pub async fn newest_failure(db: &Db) -> sqlx::Result<Option<String>> {
+    let row =
+        sqlx::query("SELECT error FROM deliveries WHERE state = 'failed' ORDER BY finished_ms DESC LIMIT 1")
+            .fetch_optional(db.pool())
+            .await?;
+    row.map_or(Ok(None), |row| row.try_get("error"))
+}

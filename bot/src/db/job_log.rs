@@ -37,11 +37,12 @@ pub async fn append(db: &Db, job: &JobId, lines: &[String], now_ms: i64) -> sqlx
 
 /// Lines after `after`, with their numbers.
 pub async fn tail(db: &Db, job: &JobId, after: i64, limit: i64) -> sqlx::Result<Vec<(i64, String)>> {
-    let rows = sqlx::query("SELECT seq, line FROM job_log WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3")
-        .bind(&job.0)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(db.pool())
-        .await?;
+    let rows =
+        sqlx::query("SELECT seq, line FROM job_log WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+            .bind(&job.0)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(db.pool())
+            .await?;
     rows.iter().map(|row| Ok((row.try_get("seq")?, row.try_get("line")?))).collect()
 }

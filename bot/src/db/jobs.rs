@@ -134,7 +134,13 @@ pub async fn position<'e, E: Executor<'e, Database = Any>>(on: E, job: &Job) -> 
 }
 
 /// Gives the oldest queued job to a runner, with a new fence. A runner without a sandbox gets no stranger's code.
-pub async fn claim(db: &Db, runner: &str, sandboxed: bool, now_ms: i64, lease_ms: i64) -> sqlx::Result<Option<Job>> {
+pub async fn claim(
+    db: &Db,
+    runner: &str,
+    sandboxed: bool,
+    now_ms: i64,
+    lease_ms: i64,
+) -> sqlx::Result<Option<Job>> {
     let row = sqlx::query(
         "UPDATE jobs SET state = 'claimed', fence = fence + 1, attempts = attempts + 1, runner_id = $1,
                 claimed_ms = $2, lease_until_ms = $3, progress = NULL
@@ -241,7 +247,13 @@ pub async fn supersede(
 }
 
 /// Cancels what runs or waits for a pull request.
-pub async fn cancel(tx: &mut Tx, repository: RepoId, number: u64, by: &str, now_ms: i64) -> sqlx::Result<u64> {
+pub async fn cancel(
+    tx: &mut Tx,
+    repository: RepoId,
+    number: u64,
+    by: &str,
+    now_ms: i64,
+) -> sqlx::Result<u64> {
     sqlx::query(
         "UPDATE jobs SET state = 'cancelled', error = $1, finished_ms = $2, lease_until_ms = NULL
          WHERE repository_id = $3 AND number = $4 AND state IN ('queued', 'claimed', 'building', 'measuring')",

@@ -2,12 +2,12 @@
 
 use super::Db;
 use rust_embed::RustEmbed;
+use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::borrow::Cow;
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/../migrations"]
-#[include = "*.sql"]
 struct Files;
 
 /// Applies what is missing. Fails when an applied migration's text has changed since.
@@ -20,7 +20,7 @@ pub async fn run(db: &Db) -> anyhow::Result<()> {
 }
 
 fn migrations() -> anyhow::Result<Vec<Migration>> {
-    let mut names: Vec<Cow<'static, str>> = Files::iter().collect();
+    let mut names: Vec<Cow<'static, str>> = Files::iter().filter(|name| name.ends_with(".sql")).collect();
     names.sort();
     names
         .into_iter()

@@ -142,5 +142,6 @@ pub fn to_json<T: serde::Serialize>(value: &T) -> String {
 
 fn sha(row: &AnyRow, column: &str) -> sqlx::Result<perfsuite::model::Sha> {
     let text: String = row.try_get(column)?;
-    text.parse().map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+    text.parse()
+        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
 }

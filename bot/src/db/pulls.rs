@@ -118,7 +118,13 @@ pub async fn set_merge(
 }
 
 /// Allows one head of a fork to run. False when the pull request's head is another by now.
-pub async fn approve(tx: &mut Tx, repository: RepoId, number: u64, head: &Sha, by: &str) -> sqlx::Result<bool> {
+pub async fn approve(
+    tx: &mut Tx,
+    repository: RepoId,
+    number: u64,
+    head: &Sha,
+    by: &str,
+) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "UPDATE pull_requests SET approved_sha = $1, approved_by = $2
          WHERE repository_id = $3 AND number = $4 AND head_sha = $1",

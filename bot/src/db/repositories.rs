@@ -17,12 +17,14 @@ fn repository(row: &AnyRow) -> sqlx::Result<Repository> {
 
 /// Inserts or renews. A name that another row holds is stale there (renamed away): that row's name is dropped.
 pub async fn upsert(tx: &mut super::Tx, repository: &Repository, now_ms: i64) -> sqlx::Result<()> {
-    sqlx::query("UPDATE repositories SET name = name || '#' || id WHERE owner = $1 AND name = $2 AND id <> $3")
-        .bind(&repository.name.owner)
-        .bind(&repository.name.name)
-        .bind(repository.id.0)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "UPDATE repositories SET name = name || '#' || id WHERE owner = $1 AND name = $2 AND id <> $3",
+    )
+    .bind(&repository.name.owner)
+    .bind(&repository.name.name)
+    .bind(repository.id.0)
+    .execute(&mut **tx)
+    .await?;
     sqlx::query(
         "INSERT INTO repositories (id, installation_id, owner, name, private, default_branch, seen_ms)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -42,7 +44,10 @@ pub async fn upsert(tx: &mut super::Tx, repository: &Repository, now_ms: i64) ->
     .map(|_| ())
 }
 
-pub async fn by_id<'e, E: Executor<'e, Database = Any>>(on: E, id: RepoId) -> sqlx::Result<Option<Repository>> {
+pub async fn by_id<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    id: RepoId,
+) -> sqlx::Result<Option<Repository>> {
     let row = sqlx::query(
         "SELECT id, installation_id, owner, name, private, default_branch FROM repositories WHERE id = $1",
     )

@@ -75,7 +75,10 @@ pub async fn all(db: &Db) -> sqlx::Result<Vec<Runner>> {
 }
 
 /// Runners heard of since `since_ms`.
-pub async fn alive<'e, E: sqlx::Executor<'e, Database = sqlx::Any>>(on: E, since_ms: i64) -> sqlx::Result<u32> {
+pub async fn alive<'e, E: sqlx::Executor<'e, Database = sqlx::Any>>(
+    on: E,
+    since_ms: i64,
+) -> sqlx::Result<u32> {
     let row = sqlx::query("SELECT COUNT(*) AS alive FROM runners WHERE revoked_ms IS NULL AND seen_ms >= $1")
         .bind(since_ms)
         .fetch_one(on)

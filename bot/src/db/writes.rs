@@ -37,7 +37,9 @@ pub fn target(repository: RepoId, body: &Outgoing) -> String {
         Outgoing::Comment { number, .. } => format!("comment:{}:{number}", repository.0),
         Outgoing::Reply { to, .. } => format!("reply:{}:{to}", repository.0),
         Outgoing::CheckRun(check) => format!("check:{}:{}:{}", repository.0, check.head_sha, check.name),
-        Outgoing::Reaction { comment_id, content } => format!("reaction:{}:{comment_id}:{content}", repository.0),
+        Outgoing::Reaction { comment_id, content } => {
+            format!("reaction:{}:{comment_id}:{content}", repository.0)
+        }
     }
 }
 

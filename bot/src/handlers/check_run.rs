@@ -19,7 +19,9 @@ pub async fn handle(
     // GitHub leaves `pull_requests` empty for forks, so the head is looked up in our own rows.
     let open = pulls::open_with_head(&app.db, place.repository, head).await?;
     let ask = match request {
-        CheckRequest::Rerun { name } if name.as_deref().is_none_or(|n| n == checks::PERFORMANCE) => Ask::Again,
+        CheckRequest::Rerun { name } if name.as_deref().is_none_or(|n| n == checks::PERFORMANCE) => {
+            Ask::Again
+        }
         CheckRequest::Rerun { .. } => Ask::Facts,
         CheckRequest::Action { identifier } if identifier == checks::RUN_ACTION => {
             let repository = load_repository(app, place).await?;

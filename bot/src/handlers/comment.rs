@@ -31,7 +31,9 @@ enum Receipt {
 
 pub async fn handle(app: &App, said: &Said) -> anyhow::Result<Ending> {
     // Our own comments quote commands; answering bots would be a loop.
-    let Some(command) = command::parse(&said.body).filter(|_| !said.by_bot) else { return Ok(Ending::Ignored) };
+    let Some(command) = command::parse(&said.body).filter(|_| !said.by_bot) else {
+        return Ok(Ending::Ignored);
+    };
     let repository = load_repository(app, &said.place).await?;
     let permission = app.github.permission(&repository, &said.author).await?;
     let receipt = if policy::may_command(permission) {
@@ -66,7 +68,9 @@ async fn obey(app: &App, said: &Said, repository: &Repository, command: Command)
                 _ => Receipt::Done,
             }
         }
-        Command::Run { head } => approve(app, &said.place, repository, said.number, &head, &said.author).await?,
+        Command::Run { head } => {
+            approve(app, &said.place, repository, said.number, &head, &said.author).await?
+        }
     })
 }
 

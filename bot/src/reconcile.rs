@@ -1,0 +1,39 @@
+//! Repairs what was missed: leases of dead processes and silent runners, at start-up and by period.
+
+use crate::app::App;
+use crate::db::{deliveries, jobs};
+use crate::runs;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Looks once at once, then by period until `stop`.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        if let Err(error) = once(&app).await {
+            tracing::error!(error = format!("{error:#}"), "repair failed; tried again by period");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// One round of repairs.
+pub async fn once(app: &App) -> anyhow::Result<()> {
+    let now_ms = app.clock.now_ms();
+    let requeued = deliveries::requeue_expired(&app.db, now_ms).await?;
+    if requeued > 0 {
+        tracing::warn!(requeued, "took back deliveries of a process that is gone");
+        app.wake.deliveries.notify_one();
+    }
+    for (repository, number) in jobs::expire_leases(&app.db, now_ms).await? {
+        tracing::warn!(repository = repository.0, pr = number, "took back the job of a silent runner");
+        runs::republish(app, repository, number).await?;
+        app.wake.jobs.notify_waiters();
+    }
+    Ok(())
+}

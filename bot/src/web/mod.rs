@@ -1,0 +1,73 @@
+//! All of axum: the routes and what they share.
+
+pub mod health;
+pub mod runner;
+pub mod webhook;
+
+use crate::app::App;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use perfsuite::model::wire::EVIDENCE_MAX_BYTES;
+use std::sync::Arc;
+
+/// Bodies of small JSON requests; heartbeats carry 200 lines of 2,000 characters.
+const JSON_MAX_BYTES: usize = 4 << 20;
+
+/// Everything that the server answers.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(
+            "/github/webhook",
+            post(webhook::receive).layer(DefaultBodyLimit::max(webhook::BODY_MAX_BYTES)),
+        )
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/runner/v1/claim", post(runner::claim))
+        .route("/runner/v1/jobs/{job}/heartbeat", post(runner::heartbeat))
+        .route("/runner/v1/jobs/{job}/source", get(runner::source))
+        .route(
+            "/runner/v1/jobs/{job}/evidence",
+            put(runner::evidence).layer(DefaultBodyLimit::max(EVIDENCE_MAX_BYTES)),
+        )
+        .route("/runner/v1/jobs/{job}/finish", post(runner::finish))
+        .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
+        .with_state(app)
+}
+
+/// An error at the door: what the caller is told, and what is only logged.
+pub enum WebError {
+    /// The caller's mistake, in words.
+    Refused(StatusCode, String),
+    /// Ours: logged with an id, of which the caller is told.
+    Internal(anyhow::Error),
+}
+
+impl WebError {
+    pub fn refused(status: StatusCode, words: impl Into<String>) -> Self {
+        Self::Refused(status, words.into())
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for WebError {
+    fn from(error: E) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        match self {
+            WebError::Refused(status, words) => (status, format!("{words}\n")).into_response(),
+            WebError::Internal(error) => {
+                let id = crate::db::new_id();
+                tracing::error!(error_id = id, error = format!("{error:#}"), "a request failed");
+                let words = format!("Something failed here. The log has it under {id}.\n");
+                (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
+            }
+        }
+    }
+}

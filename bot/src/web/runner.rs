@@ -1,0 +1,244 @@
+//! The runner protocol's server side; `perfsuite::model::wire` has the table of requests.
+
+use super::WebError;
+use crate::app::App;
+use crate::db::jobs::{End, Job};
+use crate::db::runners::{self, Runner};
+use crate::db::{comparisons, job_log, jobs, repositories};
+use crate::evidence;
+use crate::queue::{HEARTBEAT_MS, JobState, LEASE_MS};
+use crate::runs;
+use anyhow::Context;
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use perfsuite::model::wire::{
+    Claim, Finish, HEARTBEAT_LOG_LINES_MAX, Heartbeat, LOG_LINE_CHARS_MAX, Lease, Orders, Outcome, Stored,
+};
+use perfsuite::model::{Fence, JobId};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A claim is held open at most this long, below common proxies' limits.
+const CLAIM_WAIT_MAX: Duration = Duration::from_secs(25);
+/// A failed job's words and output.
+const ERROR_MAX_CHARS: usize = 20_000;
+
+/// The runner whose token the request carries.
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Runner, WebError> {
+    let token = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    runners::by_token(&app.db, token).await?.ok_or_else(|| {
+        WebError::refused(
+            StatusCode::UNAUTHORIZED,
+            "The runner's token is unknown or revoked. Make one with `paceline runner add NAME`.",
+        )
+    })
+}
+
+pub async fn claim(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Json(claim): Json<Claim>,
+) -> Result<Response, WebError> {
+    let runner = authenticate(&app, &headers).await?;
+    runners::seen(&app.db, &runner.id, Some(&claim.environment), Some(claim.sandboxed), app.clock.now_ms())
+        .await?;
+    let deadline = tokio::time::Instant::now() + CLAIM_WAIT_MAX.min(Duration::from_millis(claim.wait_ms));
+    loop {
+        let called = app.wake.jobs.notified();
+        let job = jobs::claim(&app.db, &runner.id, claim.sandboxed, app.clock.now_ms(), LEASE_MS).await?;
+        if let Some(job) = job {
+            tracing::info!(job = %job.id, runner = runner.name, fence = job.fence.0, "claimed");
+            runs::republish(&app, job.repository, job.number).await?;
+            let lease = Lease {
+                spec: job.spec,
+                fence: job.fence,
+                lease_ms: LEASE_MS as u64,
+                heartbeat_ms: HEARTBEAT_MS as u64,
+            };
+            return Ok(Json(lease).into_response());
+        }
+        if tokio::time::timeout_at(deadline.min(tokio::time::Instant::now() + Duration::from_secs(1)), called)
+            .await
+            .is_err()
+            && tokio::time::Instant::now() >= deadline
+        {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+}
+
+fn stale() -> WebError {
+    WebError::refused(StatusCode::CONFLICT, "Another attempt holds this job, or it has ended.")
+}
+
+/// The job, if the runner's attempt is the newest. It may have ended by an order from our side.
+async fn attempt(app: &App, runner: &Runner, id: &JobId, fence: Fence) -> Result<Job, WebError> {
+    let job = jobs::get(app.db.pool(), id).await?;
+    let job = job.ok_or_else(|| WebError::refused(StatusCode::NOT_FOUND, "There is no such job."))?;
+    if job.fence != fence || job.runner.as_deref() != Some(runner.id.as_str()) {
+        return Err(stale());
+    }
+    Ok(job)
+}
+
+/// The same, while the job is still to be worked on.
+async fn held(app: &App, headers: &HeaderMap, id: &JobId, fence: Fence) -> Result<Job, WebError> {
+    let runner = authenticate(app, headers).await?;
+    let job = attempt(app, &runner, id, fence).await?;
+    if job.state.held() { Ok(job) } else { Err(stale()) }
+}
+
+pub async fn heartbeat(
+    State(app): State<Arc<App>>,
+    Path(id): Path<JobId>,
+    headers: HeaderMap,
+    Json(beat): Json<Heartbeat>,
+) -> Result<Json<Orders>, WebError> {
+    let runner = authenticate(&app, &headers).await?;
+    let job = attempt(&app, &runner, &id, beat.fence).await?;
+    if matches!(job.state, JobState::Superseded | JobState::Cancelled) {
+        return Ok(Json(Orders::Stop { reason: job.state.to_string() }));
+    }
+    let now_ms = app.clock.now_ms();
+    let state = JobState::of_phase(beat.progress.phase);
+    if !jobs::heartbeat(&app.db, &id, beat.fence, state, &beat.progress, now_ms + LEASE_MS).await? {
+        return Err(stale());
+    }
+    runners::seen(&app.db, &runner.id, None, None, now_ms).await?;
+    let lines: Vec<String> = beat
+        .log
+        .iter()
+        .take(HEARTBEAT_LOG_LINES_MAX)
+        .map(|line| line.chars().filter(|c| *c != '\0').take(LOG_LINE_CHARS_MAX).collect())
+        .collect();
+    job_log::append(&app.db, &id, &lines, now_ms).await?;
+    if state != job.state {
+        // GitHub hears of changes of state, not of every step: writes are few.
+        runs::republish(&app, job.repository, job.number).await?;
+    }
+    Ok(Json(Orders::Continue))
+}
+
+#[derive(Deserialize)]
+pub struct Fenced {
+    fence: Fence,
+}
+
+pub async fn source(
+    State(app): State<Arc<App>>,
+    Path(id): Path<JobId>,
+    Query(Fenced { fence }): Query<Fenced>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let job = held(&app, &headers, &id, fence).await?;
+    let (mirrors, dir) = (app.mirrors.clone(), app.config.data_dir.join("bundles"));
+    let bundle =
+        tokio::task::spawn_blocking(move || mirrors.open(job.repository)?.bundle(&job.base, &job.head, &dir))
+            .await
+            .context("bundling was ended")??;
+    let file = tokio::fs::File::open(&bundle).await.context("cannot open the bundle")?;
+    let length = file.metadata().await.context("cannot read the bundle")?.len();
+    // The open file outlives its name: the temporary file is removed when `bundle` goes out of scope.
+    let body = Body::from_stream(tokio_util::io::ReaderStream::new(file));
+    let headers =
+        [("content-type", "application/x-git-bundle".to_owned()), ("content-length", length.to_string())];
+    Ok((headers, body).into_response())
+}
+
+pub async fn evidence(
+    State(app): State<Arc<App>>,
+    Path(id): Path<JobId>,
+    Query(Fenced { fence }): Query<Fenced>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Stored>), WebError> {
+    let job = held(&app, &headers, &id, fence).await?;
+    let store = app.evidence.clone();
+    let stored = tokio::task::spawn_blocking(move || {
+        let evidence = evidence::decode(&body)?;
+        if evidence.spec != job.spec {
+            anyhow::bail!("the evidence is of another job");
+        }
+        store.put(&body)
+    })
+    .await
+    .context("storing evidence was ended")?;
+    let digest =
+        stored.map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
+    Ok((StatusCode::CREATED, Json(Stored { digest })))
+}
+
+pub async fn finish(
+    State(app): State<Arc<App>>,
+    Path(id): Path<JobId>,
+    headers: HeaderMap,
+    Json(finish): Json<Finish>,
+) -> Result<StatusCode, WebError> {
+    let job = held(&app, &headers, &id, finish.fence).await?;
+    let now_ms = app.clock.now_ms();
+    let ended = match finish.outcome {
+        Outcome::HandedBack => {
+            let back = jobs::hand_back(&app.db, &id, finish.fence).await?;
+            app.wake.jobs.notify_waiters();
+            runs::republish(&app, job.repository, job.number).await?;
+            back
+        }
+        Outcome::Failed { message, output } => {
+            let error: String = format!("{message}\n{output}").chars().filter(|c| *c != '\0').collect();
+            let error = tail(&error, ERROR_MAX_CHARS);
+            end(&app, &job, finish.fence, &End::Failed { error }, now_ms).await?
+        }
+        Outcome::Measured { digest } => {
+            // The verdict is ours, from the samples: a runner's opinion is never asked.
+            let store = app.evidence.clone();
+            let read = digest.clone();
+            let report = tokio::task::spawn_blocking(move || {
+                let evidence = store.get(&read)?;
+                anyhow::Ok((perfsuite::verdict::judge(&evidence), evidence.spec))
+            })
+            .await
+            .context("judging was ended")?;
+            let (report, spec) = report
+                .map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
+            if spec != job.spec {
+                return Err(WebError::refused(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "The evidence is of another job.",
+                ));
+            }
+            end(&app, &job, finish.fence, &End::Done { evidence: &digest, report: &report }, now_ms).await?
+        }
+    };
+    if ended { Ok(StatusCode::NO_CONTENT) } else { Err(stale()) }
+}
+
+/// The end of a text, on a character boundary.
+fn tail(text: &str, chars_max: usize) -> &str {
+    let skip = text.chars().count().saturating_sub(chars_max);
+    text.char_indices().nth(skip).map_or(text, |(at, _)| &text[at..])
+}
+
+async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> anyhow::Result<bool> {
+    let mut tx = app.db.begin().await?;
+    if !jobs::end(&mut tx, &job.id, fence, end, now_ms).await? {
+        return Ok(false);
+    }
+    if let End::Done { report, .. } = end {
+        comparisons::insert_all(&mut tx, job.repository, &job.id, &report.rows).await?;
+    }
+    if let Some(repository) = repositories::by_id(&mut *tx, job.repository).await? {
+        runs::publish(&mut tx, app, &repository, job.number).await?;
+    }
+    tx.commit().await?;
+    app.wake.writes.notify_one();
+    tracing::info!(job = %job.id, pr = job.number, "ended");
+    Ok(true)
+}

@@ -1,0 +1,343 @@
+//! A delivery becomes a comment, and a job becomes a verdict: through the real router, database, git and protocol.
+
+use crate::world::{Wishes, World, eventually, request};
+use bot::demo::standin::{Event, Fault, FaultKind, NewPull};
+use bot::pull::Permission;
+use perfsuite::model::wire::{Claim, Finish, Heartbeat, Lease, Outcome, Phase, Progress, Stored};
+use perfsuite::model::{
+    BenchmarkId, Environment, Evidence, Fence, Metric, Series, Side, Visit, evidence::EVIDENCE_SCHEMA,
+};
+
+/// A runner that speaks the protocol by hand.
+struct Hand<'a> {
+    world: &'a World,
+    token: String,
+}
+
+impl<'a> Hand<'a> {
+    async fn new(world: &'a World, name: &str) -> Self {
+        let token = bot::db::runners::new_token();
+        bot::db::runners::upsert(&world.server.app.db, name, &token, false, 0).await.unwrap();
+        Self { world, token }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, String) {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        request(method, &self.world.url(path), &headers, body).await
+    }
+
+    async fn claim(&self, sandboxed: bool) -> Option<Lease> {
+        let claim =
+            Claim { version: "test".into(), environment: Environment::default(), sandboxed, wait_ms: 1_500 };
+        let (status, body) = self.call("POST", "/runner/v1/claim", serde_json::to_vec(&claim).unwrap()).await;
+        match status {
+            204 => None,
+            200 => Some(serde_json::from_str(&body).unwrap()),
+            other => panic!("{other}: {body}"),
+        }
+    }
+
+    async fn beat(&self, lease: &Lease, fence: Fence, phase: Phase) -> (u16, String) {
+        let progress = Progress { phase, text: "at work".into(), done: 1, total: 2 };
+        let beat = Heartbeat { fence, progress, log: vec!["a line".into()] };
+        let path = format!("/runner/v1/jobs/{}/heartbeat", lease.spec.job);
+        self.call("POST", &path, serde_json::to_vec(&beat).unwrap()).await
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: Outcome) -> u16 {
+        let finish = Finish { fence: lease.fence, outcome };
+        let path = format!("/runner/v1/jobs/{}/finish", lease.spec.job);
+        self.call("POST", &path, serde_json::to_vec(&finish).unwrap()).await.0
+    }
+
+    async fn upload(&self, lease: &Lease, evidence: &Evidence) -> (u16, String) {
+        let packed = zstd::encode_all(&serde_json::to_vec(evidence).unwrap()[..], 3).unwrap();
+        let path = format!("/runner/v1/jobs/{}/evidence?fence={}", lease.spec.job, lease.fence.0);
+        self.call("PUT", &path, packed).await
+    }
+
+    /// The whole job: head takes `ratio` times as long as base.
+    async fn measure(&self, lease: &Lease, ratio: f64) {
+        assert_eq!(self.beat(lease, lease.fence, Phase::Measuring).await.0, 200);
+        let (status, body) = self.upload(lease, &evidence(lease, ratio)).await;
+        assert_eq!(status, 201, "{body}");
+        let Stored { digest } = serde_json::from_str(&body).unwrap();
+        assert_eq!(self.finish(lease, Outcome::Measured { digest }).await, 204);
+    }
+}
+
+/// Twenty visits with a little noise that is the same in every run of the test.
+fn evidence(lease: &Lease, ratio: f64) -> Evidence {
+    let visits = (0..20).map(|n| {
+        let noise = f64::from(n * 7 % 11) / 1_000.0;
+        let first = if n % 2 == 0 { Side::Base } else { Side::Head };
+        Visit {
+            first,
+            base: 100.0 * (1.0 + noise),
+            head: 100.0 * ratio * (1.0 + f64::from(n * 5 % 11) / 1_000.0),
+        }
+    });
+    Evidence {
+        schema: EVIDENCE_SCHEMA,
+        spec: lease.spec.clone(),
+        environment: Environment::default(),
+        builds: Vec::new(),
+        series: vec![Series {
+            suite: "widgets".into(),
+            benchmark: BenchmarkId("widgets/one".into()),
+            metric: Metric::Time,
+            visits: visits.collect(),
+            seconds: 0.0,
+        }],
+        failures: Vec::new(),
+        one_sided: Vec::new(),
+        judged_pairs: 1,
+        identical: Vec::new(),
+        started_ms: 1,
+        finished_ms: 2,
+        measure_ms: 1,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slowdown_becomes_one_comment_and_a_failed_check() {
+    let world = World::new(Wishes::default()).await;
+    let number = world.open_pull("Made it better");
+    world.pull_event(number, "opened").await;
+    let runner = Hand::new(&world, "box").await;
+    let lease = eventually_claim(&runner).await;
+    let head = world.head();
+    assert_eq!(lease.spec.head, head);
+    let commits = eventually("the commits check", || world.check("paceline/commits", &head)).await;
+    assert_eq!(commits.conclusion.as_deref(), Some("failure"));
+    assert_eq!(commits.annotations.len(), 1, "{:?}", commits.annotations);
+
+    let (status, _) = runner
+        .call(
+            "GET",
+            &format!("/runner/v1/jobs/{}/source?fence={}", lease.spec.job, lease.fence.0),
+            Vec::new(),
+        )
+        .await;
+    assert_eq!(status, 200);
+    runner.measure(&lease, 1.25).await;
+    let check = eventually("the performance check to end", || {
+        world.check("paceline/performance", &head).filter(|check| check.status == "completed")
+    })
+    .await;
+    assert_eq!(check.conclusion.as_deref(), Some("failure"));
+    let comments = eventually("the comment to tell the verdict", || {
+        let comments = world.our_comments(number);
+        comments.iter().any(|comment| comment.body.contains("widgets/one")).then_some(comments)
+    })
+    .await;
+    assert_eq!(comments.len(), 1);
+    let body = &comments[0].body;
+    assert!(body.contains("Slower") && body.contains("+25"), "{body}");
+    assert!(body.contains("Made it better"), "{body}");
+    world.server.stop().await;
+}
+
+async fn eventually_claim(runner: &Hand<'_>) -> Lease {
+    for _ in 0..40 {
+        if let Some(lease) = runner.claim(false).await {
+            return lease;
+        }
+    }
+    panic!("no job came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_event_twice_is_one_job_and_a_push_supersedes_it() {
+    let world = World::new(Wishes::default()).await;
+    let number = world.open_pull("fix: one");
+    for _ in 0..3 {
+        world.pull_event(number, "opened").await;
+    }
+    let (one, two) = (Hand::new(&world, "one").await, Hand::new(&world, "two").await);
+    let first = eventually_claim(&one).await;
+    assert!(two.claim(false).await.is_none(), "one job for one head");
+    let second_head = world.commit("fix: two", "pub fn one() -> u32 { 3 - 2 }\n");
+    world.pull_event(number, "synchronize").await;
+    let second = eventually_claim(&two).await;
+    assert_eq!(second.spec.head, second_head);
+    let (status, orders) = one.beat(&first, first.fence, Phase::Building).await;
+    assert_eq!((status, orders.contains("stop")), (200, true), "{orders}");
+    assert_eq!(one.finish(&first, Outcome::HandedBack).await, 409);
+    two.measure(&second, 1.0).await;
+    let check = eventually("the new head's check", || {
+        world.check("paceline/performance", &second_head).filter(|check| check.status == "completed")
+    })
+    .await;
+    assert_eq!(check.conclusion.as_deref(), Some("success"), "{check:?}");
+    assert_eq!(world.our_comments(number).len(), 1);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_attempt_is_refused_and_a_job_handed_back_is_taken_again() {
+    let world = World::new(Wishes::default()).await;
+    let number = world.open_pull("fix: one");
+    world.pull_event(number, "opened").await;
+    let runner = Hand::new(&world, "box").await;
+    let first = eventually_claim(&runner).await;
+    assert_eq!(runner.finish(&first, Outcome::HandedBack).await, 204);
+    let second = eventually_claim(&runner).await;
+    assert_eq!(second.spec.job, first.spec.job);
+    assert!(second.fence > first.fence);
+    assert_eq!(runner.beat(&second, first.fence, Phase::Building).await.0, 409);
+    assert_eq!(runner.upload(&first, &evidence(&first, 1.0)).await.0, 409);
+    let mut forged = evidence(&second, 0.5);
+    forged.spec.head = "0".repeat(40).parse().unwrap();
+    assert_eq!(runner.upload(&second, &forged).await.0, 422, "evidence of another job");
+    let stranger = Hand { world: &world, token: "plr_no".into() };
+    assert_eq!(stranger.beat(&second, second.fence, Phase::Building).await.0, 401);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_never_makes_a_second_comment() {
+    let world = World::new(Wishes::default()).await;
+    let number = world.open_pull("fix: one");
+    world.github.fail(Fault::new("POST", "/comments", FaultKind::BadGatewayAfter, 2));
+    world.github.fail(Fault::new("POST", "/check-runs", FaultKind::BadGatewayAfter, 2));
+    world.pull_event(number, "opened").await;
+    let head = world.head();
+    eventually("both checks", || {
+        world.check("paceline/commits", &head).and_then(|_| world.check("paceline/performance", &head))
+    })
+    .await;
+    eventually("the writes to be done", || {
+        let waiting = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(bot::db::writes::waiting(&world.server.app.db))
+        });
+        (waiting.unwrap() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(world.our_comments(number).len(), 1);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_configuration_is_a_check_run_that_points_at_the_line() {
+    let config = "[perf]\nbudget = \"1 in 100\"\nminuts-per-run = 3\n";
+    let world = World::new(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let number = world.open_pull("fix: one");
+    world.pull_event(number, "opened").await;
+    let head = world.head();
+    let check = eventually("the config check", || world.check("paceline/config", &head)).await;
+    assert_eq!(check.conclusion.as_deref(), Some("failure"));
+    let annotation = &check.annotations[0];
+    assert_eq!((annotation.path.as_str(), annotation.line), (".github/paceline.toml", 3));
+    assert!(annotation.message.contains("minutes-per-run"), "{}", annotation.message);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forks_head_runs_only_after_a_maintainer_names_it() {
+    let world = World::new(Wishes::default()).await;
+    let fork =
+        world.github.create_repository(&bot::demo::standin::NewRepository::named("eve/widgets").unwrap());
+    let fork = fork.unwrap();
+    let base = world.github.tip(world.repository, "main").unwrap();
+    let from = world.github.git_dir(world.repository).unwrap();
+    world.github.push(fork, &from, &base, "patch").unwrap();
+    let head = world
+        .github
+        .commit(
+            fork,
+            "patch",
+            "fix: from outside",
+            &[("src/lib.rs", Some(b"pub fn one() -> u32 { 1 + 0 }\n"))],
+        )
+        .unwrap();
+    let new = NewPull {
+        title: "From a fork".into(),
+        author: "eve".into(),
+        base: "main".into(),
+        head: "patch".into(),
+        fork: Some(fork),
+        draft: false,
+    };
+    let number = world.github.open_pull(world.repository, &new).unwrap();
+    world.pull_event(number, "opened").await;
+    let check = eventually("the check that asks", || world.check("paceline/performance", &head)).await;
+    assert_eq!(check.conclusion.as_deref(), Some("action_required"));
+    let runner = Hand::new(&world, "box").await;
+    assert!(runner.claim(true).await.is_none(), "nothing runs unasked");
+
+    world.github.set_permission(world.repository, "eve", Permission::Read);
+    world.say(number, "eve", &format!("/paceline run {head}")).await;
+    eventually("eve to be refused", || (world.our_comments(number).len() == 2).then_some(())).await;
+    assert!(runner.claim(true).await.is_none(), "the author cannot allow it");
+
+    world.github.set_permission(world.repository, "mia", Permission::Write);
+    let other = "1".repeat(40);
+    world.say(number, "mia", &format!("/paceline run {other}")).await;
+    eventually("the wrong head to be refused", || (world.our_comments(number).len() == 3).then_some(()))
+        .await;
+    assert!(runner.claim(true).await.is_none(), "another head was named");
+
+    let said = world.say(number, "mia", &format!("/paceline run {head}")).await;
+    let lease = eventually_claim(&runner).await;
+    assert_eq!(lease.spec.head, head);
+    eventually("the receipt", || {
+        let comments = world.github.comments(world.repository, number);
+        comments.iter().find(|c| c.id == said && c.reactions.contains(&"+1".to_owned())).map(|_| ())
+    })
+    .await;
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rerun_button_measures_again() {
+    let world = World::new(Wishes::default()).await;
+    let number = world.open_pull("fix: one");
+    world.pull_event(number, "opened").await;
+    let runner = Hand::new(&world, "box").await;
+    let first = eventually_claim(&runner).await;
+    runner.measure(&first, 1.0).await;
+    let head = world.head();
+    let check = eventually("the check to end", || {
+        world.check("paceline/performance", &head).filter(|check| check.status == "completed")
+    })
+    .await;
+    let event = Event::CheckRun {
+        repo: world.repository,
+        check_run: check.id,
+        action: "rerequested".into(),
+        button: None,
+        sender: "mia".into(),
+    };
+    world.send(&event).await;
+    let second = eventually_claim(&runner).await;
+    assert_ne!(second.spec.job, first.spec.job);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_waits_and_only_documentation_is_not_measured() {
+    let world = World::new(Wishes::default()).await;
+    world
+        .github
+        .commit(world.repository, "topic", "docs: words", &[("README.md", Some(b"# Widgets\n"))])
+        .unwrap();
+    let new = NewPull {
+        title: "Words".into(),
+        author: "alice".into(),
+        base: "main".into(),
+        head: "topic".into(),
+        fork: None,
+        draft: false,
+    };
+    let number = world.github.open_pull(world.repository, &new).unwrap();
+    world.pull_event(number, "opened").await;
+    let head = world.head();
+    let check = eventually("the check", || world.check("paceline/performance", &head)).await;
+    assert_eq!(check.status, "completed");
+    assert_ne!(check.conclusion.as_deref(), Some("failure"));
+    let runner = Hand::new(&world, "box").await;
+    assert!(runner.claim(true).await.is_none());
+    world.server.stop().await;
+}

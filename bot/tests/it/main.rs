@@ -1,0 +1,5 @@
+//! Paceline through its doors: real router, real database, real git; GitHub alone is a stand-in.
+
+mod journey;
+mod webhook;
+mod world;

@@ -1,0 +1,82 @@
+//! The door: signatures, bounds, duplicates.
+
+use crate::world::{Wishes, World, eventually, request};
+use sqlx::Row;
+
+async fn post(world: &World, event: &str, guid: &str, signature: Option<&str>, body: &[u8]) -> (u16, String) {
+    let mut headers =
+        vec![("content-type", "application/json"), ("x-github-event", event), ("x-github-delivery", guid)];
+    headers.extend(signature.map(|signature| ("x-hub-signature-256", signature)));
+    request("POST", &world.url("/github/webhook"), &headers, body.to_vec()).await
+}
+
+async fn states(world: &World) -> Vec<(String, String)> {
+    let rows = sqlx::query("SELECT guid, state FROM deliveries ORDER BY guid");
+    let rows = rows.fetch_all(world.server.app.db.pool()).await.unwrap();
+    rows.iter().map(|row| (row.get("guid"), row.get("state"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_signed_json_of_bounded_size_comes_in() {
+    let world = World::new(Wishes::default()).await;
+    let body = br#"{"zen":"Half measures are as bad as nothing at all."}"#;
+    let good = world.sign(body);
+    assert_eq!(post(&world, "ping", "a", None, body).await.0, 401);
+    assert_eq!(post(&world, "ping", "a", Some("sha256=00"), body).await.0, 401);
+    assert_eq!(post(&world, "ping", "a", Some(&good), b"{}").await.0, 401);
+    let broken = b"{\"zen\":";
+    let (status, words) = post(&world, "ping", "a", Some(&world.sign(broken)), broken).await;
+    assert_eq!(status, 400, "{words}");
+    let list = b"[1, 2]";
+    assert_eq!(post(&world, "ping", "a", Some(&world.sign(list)), list).await.0, 400);
+    let large = vec![b' '; (25 << 20) + 1];
+    assert_eq!(post(&world, "ping", "a", Some(&world.sign(&large)), &large).await.0, 413);
+    assert_eq!(states(&world).await, [], "nothing of this was taken");
+    assert_eq!(post(&world, "ping", "a", Some(&good), body).await.0, 202);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_25_megabytes_is_taken() {
+    let world = World::new(Wishes::default()).await;
+    let mut body = br#"{"zen":""#.to_vec();
+    body.resize((25 << 20) - 2, b'x');
+    body.extend_from_slice(br#""}"#);
+    assert_eq!(body.len(), 25 << 20);
+    assert_eq!(post(&world, "ping", "large", Some(&world.sign(&body)), &body).await.0, 202);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_events_are_recorded_and_the_same_guid_is_one_delivery() {
+    let world = World::new(Wishes::default()).await;
+    let body = br#"{"action":"sparkled","repository":{"id":1,"full_name":"acme/widgets"}}"#;
+    let signature = world.sign(body);
+    for _ in 0..3 {
+        assert_eq!(post(&world, "sparkle", "guid-1", Some(&signature), body).await.0, 202);
+    }
+    let db = world.server.app.db.clone();
+    eventually("the delivery to be put aside", || {
+        let states =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(states(&world)));
+        (states == [("guid-1".to_owned(), "ignored".to_owned())]).then_some(())
+    })
+    .await;
+    drop(db);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_answer() {
+    let world = World::new(Wishes::default()).await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(request("GET", &world.url(path), &[], Vec::new()).await.0, 200, "{path}");
+    }
+    let (status, text) = request("GET", &world.url("/metrics"), &[], Vec::new()).await;
+    assert_eq!(status, 200);
+    for name in ["paceline_deliveries_waiting", "paceline_writes_waiting", "paceline_jobs{state=\"queued\"}"]
+    {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    world.server.stop().await;
+}

@@ -1,0 +1,179 @@
+//! A whole Paceline for a test: a stand-in for GitHub, a server on a free port, a repository with a pull request.
+
+use bot::clock::Clock;
+use bot::config::Config;
+use bot::demo::standin::{
+    CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
+};
+use bot::pull::RepoId;
+use bot::serve::Server;
+use hmac::{Hmac, KeyInit, Mac};
+use perfsuite::model::{Sha, Trust};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Long enough for a machine that is busy with other things; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct World {
+    pub github: StandIn,
+    pub server: Server,
+    pub repository: RepoId,
+    pub app_id: u64,
+    pub secret: SecretString,
+    pub dir: TempDir,
+}
+
+/// What a test wants different.
+#[derive(Default)]
+pub struct Wishes {
+    /// `.github/paceline.toml` of the base.
+    pub config: Option<&'static str>,
+    pub own_runner: bool,
+    /// Further files of the base.
+    pub files: Vec<(&'static str, &'static str)>,
+}
+
+impl World {
+    pub async fn new(wishes: Wishes) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let github = StandIn::start(StandInOptions::new(dir.path().join("github"))).await.unwrap();
+        let app = github.create_app("paceline").unwrap();
+        let installation = github.install(app.app_id, "acme");
+        let mut new = NewRepository::named("acme/widgets").unwrap();
+        new.private = false;
+        let repository = github.create_repository(&new).unwrap();
+        github.cover(installation, repository, Covered::Yes);
+        let mut files: Vec<(&str, Option<&[u8]>)> =
+            vec![("src/lib.rs", Some(b"pub fn one() -> u32 { 1 }\n"))];
+        if let Some(config) = wishes.config {
+            files.push((".github/paceline.toml", Some(config.as_bytes())));
+        }
+        files.extend(wishes.files.iter().map(|(path, text)| (*path, Some(text.as_bytes()))));
+        let base = github.commit(repository, "main", "feat: start", &files).unwrap();
+        github.set_branch(repository, "topic", &base).unwrap();
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: None,
+            data_dir: dir.path().join("data"),
+            database_url: None,
+            // Half of the tests' worth of paths is with a prefix, as at GitHub Enterprise Server.
+            github_api_url: github.enterprise_url(),
+            app_id: app.app_id,
+            private_key: app.private_key.clone(),
+            webhook_secrets: vec![
+                SecretString::from("an older secret".to_owned()),
+                app.webhook_secret.clone(),
+            ],
+            client_id: None,
+            client_secret: None,
+            own_runner: wishes.own_runner,
+            write_spacing_ms: 10,
+            trust: Trust::Own,
+            runner_cache_dir: None,
+            program: env!("CARGO_BIN_EXE_paceline").into(),
+        };
+        let server = Server::start(config, Clock::system()).await.unwrap();
+        Self { github, server, repository, app_id: app.app_id, secret: app.webhook_secret, dir }
+    }
+
+    /// A commit on `topic`, and a pull request from it by alice.
+    pub fn open_pull(&self, message: &str) -> u64 {
+        self.commit(message, "pub fn one() -> u32 { 2 - 1 }\n");
+        let new = NewPull {
+            title: "A change".into(),
+            author: "alice".into(),
+            base: "main".into(),
+            head: "topic".into(),
+            fork: None,
+            draft: false,
+        };
+        self.github.open_pull(self.repository, &new).unwrap()
+    }
+
+    /// A commit on `topic` that changes the source.
+    pub fn commit(&self, message: &str, source: &str) -> Sha {
+        self.github
+            .commit(self.repository, "topic", message, &[("src/lib.rs", Some(source.as_bytes()))])
+            .unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.address)
+    }
+
+    pub async fn pull_event(&self, number: u64, action: &str) {
+        let event = Event::PullRequest { repo: self.repository, number, action: action.into() };
+        self.send(&event).await;
+    }
+
+    pub async fn send(&self, event: &Event) {
+        let hook = self.url("/github/webhook");
+        let delivered = self.github.deliver(self.app_id, &hook, event).await.unwrap();
+        assert_eq!(delivered.status, 202, "{}", delivered.body);
+    }
+
+    /// Writes a comment as somebody and tells the App of it.
+    pub async fn say(&self, number: u64, login: &str, body: &str) -> i64 {
+        let comment = self.github.comment_as(self.repository, number, login, body);
+        let event = Event::IssueComment { repo: self.repository, number, comment, action: "created".into() };
+        self.send(&event).await;
+        comment
+    }
+
+    /// Comments of the App on a pull request.
+    pub fn our_comments(&self, number: u64) -> Vec<CommentSeen> {
+        let comments = self.github.comments(self.repository, number);
+        comments.into_iter().filter(|seen| seen.author.ends_with("[bot]")).collect()
+    }
+
+    pub fn check(&self, name: &str, head: &Sha) -> Option<CheckRunSeen> {
+        let mut found: Vec<CheckRunSeen> = self
+            .github
+            .check_runs(self.repository)
+            .into_iter()
+            .filter(|run| run.name == name && run.head_sha == head.as_str())
+            .collect();
+        assert!(found.len() <= 1, "one check run of each name per head, not {}", found.len());
+        found.pop()
+    }
+
+    pub fn head(&self) -> Sha {
+        self.github.tip(self.repository, "topic").unwrap()
+    }
+
+    /// `sha256=…` over the body.
+    pub fn sign(&self, body: &[u8]) -> String {
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(self.secret.expose_secret().as_bytes()).unwrap();
+        mac.update(body);
+        format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    }
+}
+
+/// Waits until `what` is there.
+pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An HTTP request to the server: status and body.
+pub async fn request(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, String) {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::client::legacy::Client;
+    let client = Client::builder(hyper_util::rt::TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+    let mut request = http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = client.request(request.body(Full::from(body)).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8_lossy(&bytes).into_owned())
+}
