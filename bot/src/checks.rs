@@ -10,7 +10,7 @@ use crate::{
     outgoing::{Action, Annotation, AnnotationLevel, CheckRun, CheckStatus, Conclusion, TEXT_MAX_CHARS},
     render::{
         facts::{Facts, Names, broken_by_head},
-        markdown::{code, fenced_tail, inline, prose, visible},
+        markdown::{code, fenced_tail, inline, prose, tidy, visible},
         words,
     },
     repo_config, text,
@@ -53,7 +53,9 @@ pub fn commits_check(run: &Run, details: &str) -> CheckRun {
     };
     let title = match total {
         0 => "No commit was judged".into(),
-        _ if clean == total => format!("{} by the convention", format::count(total, "commit", "commits")),
+        1 if clean == 1 => "The commit message follows the convention".into(),
+        1 => "The commit message needs a change".into(),
+        _ if clean == total => format!("All {total} commit messages follow the convention"),
         _ => format!("{} of {total} commit messages {} a change", total - clean, need(total - clean)),
     };
     let offending: Vec<&CommitJudgement> =
@@ -330,7 +332,7 @@ fn need(count: usize) -> &'static str {
 
 /// Templates write into memory and call nothing that fails.
 fn rendered(template: &impl Template) -> String {
-    template.render().unwrap_or_default().trim().to_owned()
+    tidy(&template.render().unwrap_or_default())
 }
 
 /// Every part is bounded, so that this cuts only where very many are long.

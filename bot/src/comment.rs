@@ -8,6 +8,7 @@ use crate::{
     judgement::{CommentContext, Run},
     outgoing::TEXT_MAX_CHARS,
     pull::RepoId,
+    render::markdown::tidy,
 };
 use askama::Template;
 use sections::Sections;
@@ -24,6 +25,15 @@ pub fn reply_marker(to: i64) -> String {
 
 /// The whole comment, never longer than GitHub takes. Rows are what goes first, with a note.
 pub fn comment(run: &Run, context: &CommentContext<'_>) -> String {
+    bounded(run, Some(context))
+}
+
+/// The same for a local range: without the marker, and without what only GitHub can do.
+pub fn local(run: &Run) -> String {
+    bounded(run, None)
+}
+
+fn bounded(run: &Run, context: Option<&CommentContext<'_>>) -> String {
     let mut text = String::new();
     for limits in Limits::STEPS {
         text = render(run, context, &limits);
@@ -64,35 +74,11 @@ struct Page<'a> {
     s: Sections<'a>,
 }
 
-fn render(run: &Run, context: &CommentContext<'_>, limits: &Limits) -> String {
-    let page =
-        Page { marker: marker(context.id, context.pull.number), s: Sections::of(run, context, limits) };
+fn render(run: &Run, context: Option<&CommentContext<'_>>, limits: &Limits) -> String {
+    let marker = context.map(|context| marker(context.id, context.pull.number)).unwrap_or_default();
+    let page = Page { marker, s: Sections::of(run, context, limits) };
     // The template writes into memory and calls nothing that fails.
     tidy(&page.render().unwrap_or_default())
-}
-
-/// One empty line where the template left several, none at the end: blocks that are absent leave no gap.
-fn tidy(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut empty = true;
-    let mut fence: Option<usize> = None;
-    for line in text.lines() {
-        let ticks = line.bytes().take_while(|b| *b == b'`').count();
-        match fence {
-            Some(opened) if ticks >= opened && line.len() == ticks => fence = None,
-            None if ticks >= 3 => fence = Some(ticks),
-            _ => {}
-        }
-        let blank = line.trim().is_empty();
-        if blank && empty && fence.is_none() {
-            continue;
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-        empty = blank;
-    }
-    out.truncate(out.trim_end().len());
-    out
 }
 
 #[cfg(test)]

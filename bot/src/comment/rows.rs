@@ -8,7 +8,7 @@ use crate::{
         words,
     },
 };
-use perfsuite::model::{Comparison, Metric};
+use perfsuite::model::{Certainty, Comparison, Metric};
 
 /// Of a benchmark's name in a table.
 pub const NAME_MAX_GRAPHEMES: usize = 80;
@@ -27,7 +27,8 @@ impl Row {
     pub fn of(row: &Comparison, names: &Names<'_>) -> Self {
         let (sign, word) = words::verdict(row);
         let size = format::change(row.estimate);
-        let size = if row.changed() { format!("**{size}**") } else { size };
+        let size =
+            if row.changed() && row.certainty == Certainty::Confirmed { format!("**{size}**") } else { size };
         Self {
             benchmark: name(row, names),
             metric: row.metric.title(),

@@ -18,6 +18,8 @@ use perfsuite::model::{Comparison, Metric, Report, Side};
 
 /// Of a reason, a warning, a name of a machine: free text of one line.
 const LINE_MAX_GRAPHEMES: usize = 200;
+/// Bench executables named in a headline.
+const IDENTICAL_SHOWN: usize = 5;
 
 #[derive(Default)]
 pub struct Sections<'a> {
@@ -46,6 +48,8 @@ pub struct Sections<'a> {
     pub all_left_out: usize,
     pub measured: Vec<String>,
     pub footer: String,
+    /// Whether commands can be answered: not where a local range is reviewed.
+    on_github: bool,
 }
 
 pub struct FailureRow {
@@ -55,8 +59,9 @@ pub struct FailureRow {
 }
 
 impl<'a> Sections<'a> {
-    pub fn of(run: &'a Run, context: &CommentContext<'_>, limits: &Limits) -> Self {
+    pub fn of(run: &'a Run, context: Option<&CommentContext<'_>>, limits: &Limits) -> Self {
         let mut sections = Self { base: run.base.short(), head: run.head.short(), ..Self::default() };
+        sections.on_github = context.is_some();
         (sections.offences, sections.offences_left_out) = offences(&run.commits, limits);
         if let Some(error) = &run.config_error {
             let place = format!("line {}, column {}", error.line, error.column);
@@ -72,7 +77,7 @@ impl<'a> Sections<'a> {
         if sections.loud() {
             sections.summary = Some((commits_cell(run), performance_cell(run)));
         }
-        sections.footer = footer(context);
+        sections.footer = context.map(footer).unwrap_or_default();
         sections
     }
 
@@ -103,8 +108,12 @@ impl<'a> Sections<'a> {
             }
             Performance::Failed { message, output } => {
                 self.head_with("## ❔ Performance could not be measured".into());
-                self.notes.push(format!("{}.", sentence_of(message)));
-                self.next.push("`/paceline retry` measures again, once the cause is gone.".into());
+                self.notes.push(format!("**Why:** {}.", sentence_of(message)));
+                self.next.push(if self.on_github {
+                    "`/paceline retry` measures again, once the cause is gone.".into()
+                } else {
+                    "remove the cause, then review again.".into()
+                });
                 self.output("The end of the output", output, limits);
             }
             Performance::NeedsApproval { head } => {
@@ -119,7 +128,9 @@ impl<'a> Sections<'a> {
             }
             Performance::Cancelled { by } => {
                 self.head_with(format!("**Performance:** cancelled by {}.", inline(by, LINE_MAX_GRAPHEMES)));
-                self.next.push("`/paceline bench` measures this head after all.".into());
+                if self.on_github {
+                    self.next.push("`/paceline bench` measures this head after all.".into());
+                }
             }
         }
     }
@@ -135,9 +146,10 @@ impl<'a> Sections<'a> {
                     self.head_with(
                         "## ❔ The base does not build, so there is nothing to compare with".into(),
                     );
-                    self.next.push(
-                        "repair the base branch and rebase, or answer `/paceline retry` if the cause was elsewhere.".into(),
-                    );
+                    let again = if self.on_github { "answer `/paceline retry`" } else { "review again" };
+                    self.next.push(format!(
+                        "repair the base branch and rebase, or {again} if the cause was elsewhere."
+                    ));
                 }
             }
             let title =
@@ -154,8 +166,8 @@ impl<'a> Sections<'a> {
         let rows: Vec<&Comparison> = facts.all_judged().chain(facts.shown.iter().copied()).collect();
         if rows.len() > self.changes.len() + self.suspects.len() {
             self.all_title = match rows.len() {
-                1 => "The one comparison".into(),
-                count => format!("All {} comparisons", format::thousands(count as f64)),
+                1 => "The one row".into(),
+                count => format!("All {} rows", format::thousands(count as f64)),
             };
             self.all = rows.iter().take(limits.rows).map(|row| Row::of(row, &names)).collect();
             self.all_left_out = rows.len() - self.all.len();
@@ -264,7 +276,8 @@ impl<'a> Sections<'a> {
                 words::range(low, high)
             ));
         }
-        if !report.identical.is_empty() {
+        // Where nothing else was there to judge, the headline says it.
+        if !report.identical.is_empty() && (facts.judged() > 0 || !report.failures.is_empty()) {
             let names = report.identical.iter().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
             self.notes.push(format!(
                 "**Identical machine code:** {}. Both sides built the same bytes, so nothing can have changed and nothing \
@@ -311,12 +324,7 @@ impl<'a> Sections<'a> {
             let verb = if bad == 1 { "needs" } else { "need" };
             if run.commits.worst() == Level::Error {
                 self.head_with(format!("## 🔴 {of} {verb} a change"));
-                let what = if bad == 1 { "it" } else { "them" };
-                self.next.push(format!(
-                    "reword {what}: `git rebase -i {}`, `reword` in front of the commit, then \
-                     `git push --force-with-lease`.",
-                    run.base.short()
-                ));
+                self.next.extend(how_to_mend(run));
             } else {
                 self.headline += &format!(" ⚠️ {of} could be better.");
             }
@@ -345,7 +353,11 @@ fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
         return if !report.failures.is_empty() {
             "## ❔ Performance could not be measured".into()
         } else if !report.identical.is_empty() {
-            "✅ **Performance cannot have changed:** head and base build to identical machine code.".into()
+            let names = report.identical.iter().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
+            let names = listed(names, IDENTICAL_SHOWN);
+            format!(
+                "✅ **Performance cannot have changed:** both sides build to identical machine code ({names}), so nothing was run."
+            )
         } else if !report.one_sided.is_empty() {
             "**Performance:** no benchmark is on both sides, so there is no verdict.".into()
         } else {
@@ -357,7 +369,9 @@ fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
         count => format!(", {count} perhaps changed by code layout only"),
     };
     let equal = facts.equal.len();
-    if open == judged {
+    if open == judged && judged == 1 {
+        "## ❔ No verdict: the one comparison is inconclusive".into()
+    } else if open == judged {
         format!("## ❔ No verdict: all {judged} comparisons are inconclusive")
     } else if open > 0 {
         format!(
@@ -367,6 +381,31 @@ fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
         let count = format::count(equal, "comparison", "comparisons");
         format!("✅ **No change in performance:** {count} equal{suspects}.")
     }
+}
+
+/// The commands that change messages and fold commits, for what has errors.
+fn how_to_mend(run: &Run) -> Vec<String> {
+    let errors = |fixup: bool| {
+        let offending = run.commits.commits.iter().filter(move |commit| {
+            commit.findings.iter().any(|f| f.level == Level::Error && (f.rule == "fixup") == fixup)
+        });
+        offending.count()
+    };
+    let base = run.base.short();
+    let mut steps = Vec::new();
+    match errors(false) {
+        0 => {}
+        count => steps.push(format!(
+            "reword {}: `git rebase -i {base}`, `reword` in front of the commit, then `git push --force-with-lease`.",
+            if count == 1 { "it" } else { "them" }
+        )),
+    }
+    if errors(true) > 0 {
+        steps.push(format!(
+            "fold the `fixup!` commits before the merge: `git rebase -i --autosquash {base}`."
+        ));
+    }
+    steps
 }
 
 fn weight(row: &Comparison, action: &str) -> String {
@@ -405,12 +444,16 @@ fn measured(report: &Report, facts: &Facts<'_>, limits: &Limits) -> Vec<String> 
             "{visits} visits a comparison; in each visit a fresh process of base and of head takes turns with the other."
         ));
     }
-    lines.push(format!(
-        "{} of measuring, {} of building.",
-        format::seconds(report.measure_seconds),
-        format::seconds(report.build_seconds)
-    ));
-    lines.push(format!("At most {} runs raises a false alarm.", words::odds(report.budget)));
+    let building = format::seconds(report.build_seconds);
+    if facts.judged() > 0 {
+        lines.push(format!(
+            "{} of measuring, {building} of building.",
+            format::seconds(report.measure_seconds)
+        ));
+        lines.push(format!("At most {} runs raises a false alarm.", words::odds(report.budget)));
+    } else {
+        lines.push(format!("{building} of building."));
+    }
     let mut machine =
         vec![line(&environment.cpu_model), format::count(environment.cpu_cores as usize, "core", "cores")];
     machine.push(format!("{} {}", line(&environment.os), line(&environment.kernel)));

@@ -20,14 +20,19 @@ pub fn code(content: &str, max: usize) -> String {
     format!("{fence}{pad}{content}{pad}{fence}")
 }
 
-/// Text within a sentence, everything escaped. At most `max` graphemes.
+/// Text within a sentence, everything escaped; not for the start of a line. At most `max` graphemes.
 pub fn inline(content: &str, max: usize) -> String {
     /// Stands unseen after a character that would start a mention, a reference or a link.
     const BREAK: char = '\u{200b}';
     let content = text::cut(&visible(content), max);
     let mut out = String::with_capacity(content.len() * 2);
-    let mut before = ' ';
-    for c in content.chars() {
+    for (at, c) in content.char_indices() {
+        let before = &content[..at];
+        let follows = |word: &str| {
+            before
+                .get(before.len().saturating_sub(word.len())..)
+                .is_some_and(|b| b.eq_ignore_ascii_case(word))
+        };
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -38,19 +43,37 @@ pub fn inline(content: &str, max: usize) -> String {
             }
             '@' => out.extend(['@', BREAK]),
             '#' => out.extend(['\\', '#', BREAK]),
-            // `https://…`, `GH-12`, `www.…`
-            ':' => out.extend([':', BREAK]),
-            '-' if before.eq_ignore_ascii_case(&'h') => out.extend(['-', BREAK]),
-            '.' if before.eq_ignore_ascii_case(&'w') => out.extend([BREAK, '.']),
+            ':' if content[at..].starts_with("://") => out.extend([':', BREAK]),
+            '-' if follows("gh") => out.extend(['-', BREAK]),
+            '.' if follows("www") => out.extend([BREAK, '.']),
             _ => out.push(c),
         }
-        before = c;
     }
-    // At the start of a line these begin a list, a heading or a rule.
-    match out.chars().next() {
-        Some('-' | '+' | '=' | '0'..='9') => format!("{BREAK}{out}"),
-        _ => out,
+    out
+}
+
+/// One empty line where a template left several, none at the ends: blocks that are absent leave no gap.
+pub fn tidy(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut empty = true;
+    let mut fence: Option<usize> = None;
+    for line in text.lines() {
+        let ticks = line.bytes().take_while(|b| *b == b'`').count();
+        match fence {
+            Some(opened) if ticks >= opened && line.len() == ticks => fence = None,
+            None if ticks >= 3 => fence = Some(ticks),
+            _ => {}
+        }
+        let blank = line.trim().is_empty();
+        if blank && empty && fence.is_none() {
+            continue;
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+        empty = blank;
     }
+    out.truncate(out.trim_end().len());
+    out
 }
 
 /// One of our own sentences, in which pieces of other people's text stand in back-quotes.
@@ -176,7 +199,8 @@ mod tests {
         assert_eq!(inline("see https://x", 50), "see https:\u{200b}//x");
         assert_eq!(inline("GH-12", 50), "GH-\u{200b}12");
         assert_eq!(inline("[x](y)|`*_", 50), "\\[x\\]\\(y\\)\\|\\`\\*\\_");
-        assert_eq!(inline("- x", 50), "\u{200b}- x");
+        assert_eq!(inline("none: why, a-b 6.1.0", 50), "none: why, a-b 6.1.0");
+        assert_eq!(inline("www.x", 50), "www\u{200b}.x");
         assert_eq!(inline("a\nb", 50), "a b");
     }
 

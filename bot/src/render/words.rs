@@ -44,8 +44,8 @@ pub fn verdict(row: &Comparison) -> (&'static str, String) {
     let suspect = row.certainty == Certainty::LayoutSuspect;
     match row.verdict {
         _ if !row.metric.judged() => ("▫️", "shown, not judged".into()),
-        Verdict::Slower if suspect => ("◽", "slower, perhaps only by code layout".into()),
-        Verdict::Faster if suspect => ("◽", "faster, perhaps only by code layout".into()),
+        Verdict::Slower if suspect => ("◽", "slower, perhaps only layout".into()),
+        Verdict::Faster if suspect => ("◽", "faster, perhaps only layout".into()),
         Verdict::Slower => (if row.blocks() { "🔴" } else { "🟠" }, format!("slower{}", aside(row.mode))),
         Verdict::Faster => ("🟢", "faster".into()),
         Verdict::Equal => {
