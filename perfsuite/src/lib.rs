@@ -1,6 +1,10 @@
 //! Measures two commits against each other: the model, the verdict, the suites, the sandbox, the runner.
 
+pub mod artifact;
+pub mod cli;
+pub mod host;
 pub mod http;
+pub mod measure;
 pub mod model;
 pub mod observe;
 pub mod process;
@@ -8,4 +12,5 @@ pub mod progress;
 pub mod runner;
 pub mod sandbox;
 pub mod session;
+pub mod suite;
 pub mod verdict;

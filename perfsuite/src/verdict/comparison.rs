@@ -39,6 +39,25 @@ pub struct Judged {
     pub visits_to_settle: Option<f64>,
 }
 
+/// As fractions of the base's value, kept finite for JSON.
+impl Judged {
+    pub fn estimate(&self) -> f64 {
+        relative(self.mean)
+    }
+
+    pub fn low(&self) -> f64 {
+        relative(self.mean - self.half_width)
+    }
+
+    pub fn high(&self) -> f64 {
+        relative(self.mean + self.half_width)
+    }
+
+    pub fn smallest_visible(&self) -> f64 {
+        relative(self.smallest_visible)
+    }
+}
+
 /// Replays the looks over usable log-ratios, in order of measurement, as if live. Visits after the decision are not
 /// looked at; visits after the last look and before the next widen no claim but sharpen an undecided interval.
 pub fn judge_ratios(rule: &Rule, ratios: &[f64]) -> Judged {
@@ -51,7 +70,7 @@ pub fn judge_ratios(rule: &Rule, ratios: &[f64]) -> Judged {
             sd: 0.0,
             visits,
             smallest_visible: f64::INFINITY,
-            visits_to_settle: None,
+            visits_to_settle: Some(VISITS_MIN as f64),
         };
     };
     let reachable = if decision == Decision::Go { visits } else { VISITS_MAX };
@@ -64,8 +83,7 @@ pub fn judge_ratios(rule: &Rule, ratios: &[f64]) -> Judged {
         sd: moments.sd,
         visits,
         smallest_visible: rule.smallest_visible(moments.sd, reachable).unwrap_or(f64::INFINITY),
-        visits_to_settle: (undecided && visits >= VISITS_MIN)
-            .then(|| rule.visits_to_settle(moments.mean, moments.sd)),
+        visits_to_settle: undecided.then(|| rule.visits_to_settle(moments.mean, moments.sd)),
     }
 }
 
@@ -89,13 +107,13 @@ pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
         metric: series.metric,
         base: side_median(rests_on, |v| v.base),
         head: side_median(rests_on, |v| v.head),
-        estimate: relative(judged.mean),
-        low: relative(judged.mean - judged.half_width),
-        high: relative(judged.mean + judged.half_width),
+        estimate: judged.estimate(),
+        low: judged.low(),
+        high: judged.high(),
         verdict,
         certainty: certainty(&judged, series.metric, verdict),
         mode: if series.metric.judged() { mode } else { Mode::Record },
-        smallest_visible: relative(judged.smallest_visible),
+        smallest_visible: judged.smallest_visible(),
         spread: judged.sd,
         visits: u32::try_from(judged.visits).unwrap_or(u32::MAX),
         minutes_to_settle: settles

@@ -1,0 +1,308 @@
+//! From two commits to executables of both sides: check out, fetch, build, keep, compare.
+//!
+//! Both sides are built one after the other at the same path into the same target directory, so that dependencies
+//! build once and equal sources give equal bytes. Only the base's build is ever kept for later jobs. Every program that
+//! reads the repository's files (cargo included, since its configuration is the repository's too) runs in the sandbox.
+
+mod build;
+mod cache;
+mod discover;
+mod git;
+mod home;
+
+pub use discover::BenchTarget;
+
+use crate::model::wire::{Phase, Progress};
+use crate::model::{Build, Failure, Sha, Side, SuiteKind, SuiteSpec};
+use crate::observe::Observer;
+use crate::sandbox::{Command, Limits, Sandbox};
+use anyhow::Context;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Ended because the observer said so: neither a result nor a failure.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped on request")]
+pub struct Stopped;
+
+/// What is built, and where.
+pub struct Task<'a> {
+    pub sandbox: &'a Sandbox,
+    pub observer: &'a dyn Observer,
+    /// A git directory, bare or not; only read.
+    pub repository: &'a Path,
+    pub base: &'a Sha,
+    pub head: &'a Sha,
+    /// Empty: discover.
+    pub suites: &'a [SuiteSpec],
+    /// Must exist; absolute.
+    pub work: PathBuf,
+    pub cache: PathBuf,
+    pub limits: Limits,
+}
+
+/// A bench executable of one side, copied to where the other side's build does not overwrite it.
+#[derive(Clone, Debug)]
+pub struct BenchExecutable {
+    pub target: BenchTarget,
+    pub program: PathBuf,
+    /// SHA-256 of its bytes, hex.
+    pub digest: String,
+}
+
+/// One side's files and programs, as suites need them.
+#[derive(Clone, Debug)]
+pub struct SidePaths {
+    pub side: Side,
+    /// The checkout of this side; nothing but this side's files.
+    pub checkout: PathBuf,
+    /// Bench executables, by suite.
+    pub benches: BTreeMap<String, Vec<BenchExecutable>>,
+    /// For each load suite the directory that stands for `{target}`, with copies of what its commands name.
+    pub targets: BTreeMap<String, PathBuf>,
+}
+
+/// Both sides, as far as they got.
+#[derive(Debug)]
+pub struct Artifacts {
+    /// The suites that run: those of the task, or one for each package with criterion benches.
+    pub suites: Vec<SuiteSpec>,
+    pub builds: Vec<Build>,
+    /// Base and head, when both were built.
+    pub sides: Option<(SidePaths, SidePaths)>,
+    /// Suites that cannot run, whatever was built.
+    pub failures: Vec<Failure>,
+    /// What people should know: benches left out and why.
+    pub notes: Vec<String>,
+    /// `rustc --version --verbose`.
+    pub rustc: String,
+}
+
+/// Builds base, then head. A side that does not build is no error: it is told in `builds`.
+pub fn build_both(task: &Task) -> anyhow::Result<Artifacts> {
+    let rustc = home::rustc_version(task)?;
+    let places = Places::make(&task.work, &rustc)?;
+    let mut artifacts = Artifacts {
+        suites: task.suites.to_vec(),
+        builds: vec![],
+        sides: None,
+        failures: vec![],
+        notes: vec![],
+        rustc,
+    };
+    let git_dir = git::git_dir(task.repository)?;
+    let mut built = Vec::new();
+    for (side, commit) in [(Side::Base, task.base), (Side::Head, task.head)] {
+        stopped(task.observer)?;
+        say(task.observer, Phase::Preparing, &format!("checking out {} {}", side.as_str(), commit.short()));
+        if places.lock_made.replace(false) {
+            std::fs::remove_file(places.source().join("Cargo.lock")).context("cannot remove a lockfile")?;
+        }
+        git::check_out(&git_dir, &places, commit)?;
+        task.sandbox.give(&places.source()).context("cannot hand the checkout to the sandbox")?;
+        let started = Instant::now();
+        let outcome = build_side(task, &places, side, &mut artifacts)?;
+        let seconds = to_millis(started.elapsed());
+        let (error, paths) = match outcome {
+            Ok(paths) => (None, Some(paths)),
+            Err(complaint) => (Some(complaint), None),
+        };
+        let failed = error.is_some();
+        artifacts.builds.push(Build { side, commit: commit.clone(), seconds, error });
+        built.extend(paths);
+        if failed {
+            return Ok(artifacts);
+        }
+    }
+    if let (Some(head), Some(base)) = (built.pop(), built.pop()) {
+        artifacts.sides = Some((base, head));
+    }
+    Ok(artifacts)
+}
+
+/// Everything of one side. The inner error is the complaint of what the side's own code broke.
+fn build_side(
+    task: &Task,
+    places: &Places,
+    side: Side,
+    artifacts: &mut Artifacts,
+) -> anyhow::Result<Result<SidePaths, String>> {
+    let mut paths =
+        SidePaths { side, checkout: places.source(), benches: BTreeMap::new(), targets: BTreeMap::new() };
+    let mut cargo = home::CargoHome::shared(task)?;
+    let wants_cargo = places.source().join("Cargo.toml").is_file();
+    let mut found = discover::Found::default();
+    if wants_cargo {
+        say(task.observer, Phase::Preparing, &format!("looking for benches of the {}", side.as_str()));
+        match discover::benches(task, places, &cargo)? {
+            Ok(benches) => found = benches,
+            Err(complaint) => return Ok(Err(complaint)),
+        }
+        for note in &found.notes {
+            if !artifacts.notes.contains(note) {
+                task.observer.log(note);
+                artifacts.notes.push(note.clone());
+            }
+        }
+        if task.suites.is_empty() {
+            discover::add_suites(&found, &mut artifacts.suites);
+        }
+        match home::fetch(task, places, cargo, side)? {
+            Ok(home) => cargo = home,
+            Err(complaint) => return Ok(Err(complaint)),
+        }
+        if side == Side::Base {
+            cache::restore(task, places)?;
+        }
+    }
+    for suite in artifacts.suites.clone() {
+        stopped(task.observer)?;
+        let built = match &suite.kind {
+            SuiteKind::Criterion(wanted) => {
+                let targets = found.matching(wanted);
+                build::benches(task, places, &cargo, side, wanted, &targets)?
+                    .map(|benches| drop(paths.benches.insert(suite.name.clone(), benches)))
+            }
+            SuiteKind::Load(load) => build::server(task, places, &cargo, side, &suite.name, load)?
+                .map(|target| drop(paths.targets.insert(suite.name.clone(), target))),
+        };
+        if let Err(complaint) = built {
+            return Ok(Err(complaint));
+        }
+    }
+    if side == Side::Base {
+        if wants_cargo {
+            cache::store(task, places);
+        }
+        paths.checkout = places.park_base()?;
+    }
+    Ok(Ok(paths))
+}
+
+/// Where one job's files are.
+pub(crate) struct Places {
+    work: PathBuf,
+    /// `rustc --version --verbose` of the toolchain that builds.
+    rustc: String,
+    /// The checkout's lockfile was made here, the repository having none.
+    lock_made: Cell<bool>,
+}
+
+impl Places {
+    fn make(work: &Path, rustc: &str) -> anyhow::Result<Places> {
+        let work = work.canonicalize().with_context(|| format!("no work directory at {}", work.display()))?;
+        let places = Places { work, rustc: rustc.to_owned(), lock_made: Cell::new(false) };
+        for directory in [places.source(), places.target()] {
+            std::fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        Ok(places)
+    }
+
+    /// The checkout that is built: first the base's, then the head's, at one path.
+    pub(crate) fn source(&self) -> PathBuf {
+        self.work.join("src")
+    }
+
+    pub(crate) fn target(&self) -> PathBuf {
+        self.work.join("target")
+    }
+
+    /// git's index of the checkout: kept outside of it and outside of the repository.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.work.join("index")
+    }
+
+    /// The lockfile of the base, or the one made where the repository has none.
+    pub(crate) fn base_lock(&self) -> PathBuf {
+        self.work.join("base-Cargo.lock")
+    }
+
+    pub(crate) fn own_cargo_home(&self) -> PathBuf {
+        self.work.join("cargo-home")
+    }
+
+    fn bin(&self, side: Side) -> PathBuf {
+        self.work.join("bin").join(side.as_str())
+    }
+
+    /// Copies the base's checkout aside, for benches and servers that read files when they run.
+    fn park_base(&self) -> anyhow::Result<PathBuf> {
+        let parked = self.work.join("base");
+        copy_tree(&self.source(), &parked)?;
+        Ok(parked)
+    }
+}
+
+/// A command that works on the checkout: source and target at the same path for both sides, cargo's home, no network.
+pub(crate) struct Prepared {
+    pub(crate) command: Command,
+    pub(crate) seen_source: PathBuf,
+    pub(crate) seen_target: PathBuf,
+}
+
+pub(crate) fn prepare(task: &Task, places: &Places, cargo: &home::CargoHome, program: &str) -> Prepared {
+    let mut prepared = prepare_without_cargo(task, places, program);
+    cargo.mount(&mut prepared.command);
+    prepared
+}
+
+fn prepare_without_cargo(task: &Task, places: &Places, program: &str) -> Prepared {
+    use crate::sandbox::{SOURCE_INSIDE, TARGET_INSIDE};
+    let mut command = task.sandbox.command(program);
+    let seen_source = command.write(places.source(), SOURCE_INSIDE);
+    let seen_target = command.write(places.target(), TARGET_INSIDE);
+    command
+        .cwd(&seen_source)
+        .env("CARGO_TARGET_DIR", &seen_target)
+        .env("CARGO_TERM_COLOR", "never")
+        .env("CARGO_INCREMENTAL", "0")
+        .limits(task.limits);
+    Prepared { command, seen_source, seen_target }
+}
+
+/// `cp -a`: attributes and times kept (cargo compares times), links not followed, blocks shared where the file system
+/// can.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let output = std::process::Command::new("cp")
+        .args(["-a", "--reflink=auto", "-T", "--"])
+        .arg(from)
+        .arg(to)
+        .output()
+        .context("cannot run cp")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "cannot copy {} to {}: {}",
+        from.display(),
+        to.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
+pub(crate) fn stopped(observer: &dyn Observer) -> Result<(), Stopped> {
+    if observer.stopped() { Err(Stopped) } else { Ok(()) }
+}
+
+pub(crate) fn say(observer: &dyn Observer, phase: Phase, text: &str) {
+    observer.progress(Progress { phase, text: text.into(), done: 0, total: 0 });
+    observer.log(text);
+}
+
+/// Seconds in whole milliseconds: what JSON gives back exactly.
+pub(crate) fn to_millis(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
+
+/// The end of a program's output that is kept as the reason of a failure.
+pub(crate) fn last_lines(output: &str) -> String {
+    /// What a person reads before scrolling; a compiler's errors come last.
+    const LINES_MAX: usize = 60;
+    const CHARS_MAX: usize = 8_000;
+    let lines: Vec<&str> = output.trim_end().lines().collect();
+    let text = lines[lines.len().saturating_sub(LINES_MAX)..].join("\n");
+    let skip = text.chars().count().saturating_sub(CHARS_MAX);
+    text.chars().skip(skip).filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect()
+}

@@ -1,0 +1,195 @@
+//! Builds one side's bench executables and server programs, and copies them to where they stay.
+
+use super::discover::BenchTarget;
+use super::home::CargoHome;
+use super::{BenchExecutable, Places, Prepared, Task, last_lines, prepare, say, stopped};
+use crate::model::job::LoadSuite;
+use crate::model::wire::Phase;
+use crate::model::{CriterionSuite, Side};
+use crate::process::Echo;
+use anyhow::Context;
+use cargo_metadata::{Message, TargetKind};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::io::{BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+
+/// cargo's messages: about 2 KiB an artifact; of more the end is kept, where the benches are.
+const MESSAGES_MAX_BYTES: usize = 32 << 20;
+/// The compiler's complaints; the end is kept.
+const COMPLAINTS_MAX_BYTES: usize = 256 << 10;
+
+/// Builds the benches of one suite. The inner error is the compiler's.
+///
+/// `--bench NAME` for each and not `--benches`, which would build the libraries' tests too.
+pub(super) fn benches(
+    task: &Task,
+    places: &Places,
+    cargo: &CargoHome,
+    side: Side,
+    suite: &CriterionSuite,
+    targets: &[BenchTarget],
+) -> anyhow::Result<Result<Vec<BenchExecutable>, String>> {
+    if targets.is_empty() {
+        return Ok(Ok(vec![]));
+    }
+    let packages: BTreeSet<&str> = targets.iter().map(|target| target.package.as_str()).collect();
+    let names: BTreeSet<&str> = targets.iter().map(|target| target.bench.as_str()).collect();
+    say(
+        task.observer,
+        Phase::Building,
+        &format!("building the benches of {} ({})", list(&packages), side.as_str()),
+    );
+    let mut prepared = prepare(task, places, cargo, "cargo");
+    let command = &mut prepared.command;
+    command.args(["bench", "--no-run", "--offline", "--message-format=json-render-diagnostics"]);
+    // Where the repository has a lockfile, it must fit.
+    command.args((!places.lock_made.get()).then_some("--locked"));
+    for package in &packages {
+        command.args(["--package", package]);
+    }
+    for name in &names {
+        command.args(["--bench", name]);
+    }
+    if !suite.features.is_empty() {
+        command.args(["--features", &suite.features.join(",")]);
+    }
+    let messages = match run(task, &mut prepared)? {
+        Ok(messages) => messages,
+        Err(complaint) => return Ok(Err(complaint)),
+    };
+    let mut executables = Vec::new();
+    for message in Message::parse_stream(BufReader::new(messages.as_slice())).flatten() {
+        let Message::CompilerArtifact(artifact) = message else { continue };
+        let (Some(program), true) = (&artifact.executable, artifact.target.kind.contains(&TargetKind::Bench))
+        else {
+            continue;
+        };
+        let directory = artifact
+            .manifest_path
+            .parent()
+            .and_then(|seen| seen.as_std_path().strip_prefix(&prepared.seen_source).ok().map(Path::to_owned));
+        let Some(target) = targets
+            .iter()
+            .find(|t| t.bench == artifact.target.name && Some(&t.directory) == directory.as_ref())
+        else {
+            continue;
+        };
+        let kept = places.bin(side).join(file_name(&format!("{}--{}", target.package, target.bench)));
+        let relative = program.as_std_path().strip_prefix(&prepared.seen_target);
+        keep(places, relative.context("a bench executable outside of the target directory")?, &kept)?;
+        executables.push(BenchExecutable { target: target.clone(), digest: digest(&kept)?, program: kept });
+    }
+    if executables.len() < targets.len() {
+        let built: BTreeSet<&BenchTarget> = executables.iter().map(|e| &e.target).collect();
+        let missing: Vec<&str> =
+            targets.iter().filter(|t| !built.contains(t)).map(|t| t.bench.as_str()).collect();
+        return Ok(Err(format!("cargo built no executable for the benches {}", missing.join(", "))));
+    }
+    Ok(Ok(executables))
+}
+
+/// Runs a load suite's build command and keeps its products: every word of the server's and the upstream's commands that
+/// names a file below `{target}` is copied to the same place below the directory that is returned, which stands for
+/// `{target}` from then on. The inner error is the command's.
+pub(super) fn server(
+    task: &Task,
+    places: &Places,
+    cargo: &CargoHome,
+    side: Side,
+    suite: &str,
+    load: &LoadSuite,
+) -> anyhow::Result<Result<PathBuf, String>> {
+    let kept = places.bin(side).join("servers").join(file_name(suite));
+    std::fs::create_dir_all(&kept)?;
+    if let Some(program) = load.build.first() {
+        say(task.observer, Phase::Building, &format!("building the server of {suite} ({})", side.as_str()));
+        let mut prepared = prepare(task, places, cargo, program);
+        let seen = |text: &String| {
+            text.replace("{target}", &prepared.seen_target.to_string_lossy())
+                .replace("{checkout}", &prepared.seen_source.to_string_lossy())
+        };
+        let arguments: Vec<String> = load.build.iter().skip(1).map(seen).collect();
+        prepared.command.args(&arguments).env("CARGO_NET_OFFLINE", "true");
+        if let Err(complaint) = run(task, &mut prepared)? {
+            return Ok(Err(complaint));
+        }
+    }
+    for product in load.server.iter().chain(&load.upstream).filter_map(|word| word.strip_prefix("{target}/"))
+    {
+        if let Err(error) = keep(places, Path::new(product), &kept.join(plain_path(product))) {
+            return Ok(Err(format!("the build of suite {suite} did not make {product}: {error:#}")));
+        }
+    }
+    Ok(Ok(kept))
+}
+
+/// Runs a build; its stdout, or the end of its complaints.
+fn run(task: &Task, prepared: &mut Prepared) -> anyhow::Result<Result<Vec<u8>, String>> {
+    prepared.command.keep(MESSAGES_MAX_BYTES, COMPLAINTS_MAX_BYTES).echo(Echo::Stderr);
+    let finished = task.sandbox.run(&prepared.command, task.observer).context("cannot run the build")?;
+    stopped(task.observer)?;
+    if finished.success() {
+        return Ok(Ok(finished.stdout));
+    }
+    let output = last_lines(&finished.stderr_tail);
+    Ok(Err(format!("{output}\n(the build ended with {})", finished.in_words()).trim_start().to_owned()))
+}
+
+/// Copies a product of the build out of the target directory. The build was the repository's code, so what lies there
+/// may be a link to anywhere: only a regular file within the target directory is taken.
+fn keep(places: &Places, relative: &Path, kept: &Path) -> anyhow::Result<()> {
+    let target = places.target().canonicalize()?;
+    let from = target
+        .join(relative)
+        .canonicalize()
+        .with_context(|| format!("there is no {} in the target directory", relative.display()))?;
+    anyhow::ensure!(
+        from.starts_with(&target) && std::fs::metadata(&from)?.is_file(),
+        "{} is not a file in the target directory",
+        relative.display()
+    );
+    if let Some(directory) = kept.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::copy(&from, kept).with_context(|| format!("cannot keep {}", relative.display()))?;
+    Ok(())
+}
+
+/// A name as a single component of a path.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect()
+}
+
+/// A relative path without anything that leads out of where it is joined to.
+fn plain_path(path: &str) -> PathBuf {
+    Path::new(path).components().filter(|c| matches!(c, Component::Normal(_))).collect()
+}
+
+fn digest(file: &Path) -> anyhow::Result<String> {
+    let mut reader = std::fs::File::open(file)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+fn list(names: &BTreeSet<&str>) -> String {
+    names.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_lead_out_of_their_directory() {
+        assert_eq!(file_name("a/../b c"), "a____b_c");
+        assert_eq!(plain_path("release/../../etc/passwd"), Path::new("release/etc/passwd"));
+        assert_eq!(plain_path("/release/gateway"), Path::new("release/gateway"));
+    }
+}

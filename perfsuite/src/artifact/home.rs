@@ -1,0 +1,264 @@
+//! Cargo's home, and the dependencies in it: fetched in a stage of their own, the only one with network.
+
+use super::{Places, Task, copy_tree, last_lines, prepare_without_cargo, say, stopped};
+use crate::model::Side;
+use crate::model::wire::Phase;
+use crate::process::Echo;
+use crate::sandbox::{Command, Network};
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Downloading the dependencies of a large workspace on a slow line.
+const FETCH_MAX: Duration = Duration::from_secs(10 * 60);
+/// Asking a compiler for its version, cargo for its metadata.
+const ASK_MAX: Duration = Duration::from_secs(60);
+/// A lockfile larger than this is none.
+const LOCK_MAX_BYTES: u64 = 16 << 20;
+/// What a machine's owner may have set so that downloads work at all. None of it is a secret of the runner.
+const NETWORK_VARIABLES: &[&str] = &[
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CARGO_HTTP_CAINFO",
+];
+
+/// Which directory is `CARGO_HOME`.
+///
+/// Within walls it is one of the runner's own, since the owner's holds credentials; only the base's fetch writes to it,
+/// and later jobs share it. A head that needs more gets a copy, so that nothing that a pull request brings stays.
+/// Without walls it is the owner's own code, and the owner's own home.
+#[derive(Clone, Debug)]
+pub(crate) struct CargoHome {
+    path: PathBuf,
+    walled: bool,
+}
+
+impl CargoHome {
+    pub(super) fn shared(task: &Task) -> anyhow::Result<CargoHome> {
+        if !task.sandbox.walled() {
+            return Ok(CargoHome { path: task.sandbox.toolchain().cargo_home().to_owned(), walled: false });
+        }
+        let path = task.cache.join("cargo-home");
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make the cache at {}", path.display()))?;
+        Ok(CargoHome { path, walled: true })
+    }
+
+    /// For everything but fetching: to be read only.
+    pub(super) fn mount(&self, command: &mut Command) {
+        if self.walled {
+            command.cargo_home(&self.path);
+        } else {
+            command.env("CARGO_HOME", &self.path);
+        }
+    }
+
+    fn mount_for(&self, access: Access, command: &mut Command) {
+        match access {
+            Access::Write if self.walled => drop(command.cargo_home_writable(&self.path)),
+            _ => self.mount(command),
+        }
+    }
+
+    /// A copy for one job.
+    fn private(&self, places: &Places) -> anyhow::Result<CargoHome> {
+        let path = places.own_cargo_home();
+        copy_tree(&self.path, &path)?;
+        Ok(CargoHome { path, walled: self.walled })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// Fetches what the lockfile names, from what is here already when that suffices, else from the network. Makes the
+/// lockfile where the repository has none; the head then gets the base's. Returns the home to build with; the inner
+/// error is cargo's complaint.
+pub(super) fn fetch(
+    task: &Task,
+    places: &Places,
+    shared: CargoHome,
+    side: Side,
+) -> anyhow::Result<Result<CargoHome, String>> {
+    let lock = places.source().join("Cargo.lock");
+    let made = !lock.is_file();
+    places.lock_made.set(made);
+    if made && side == Side::Head && places.base_lock().is_file() {
+        std::fs::copy(places.base_lock(), &lock).context("cannot give the head the base's lockfile")?;
+        task.sandbox.give(&places.source())?;
+    }
+    say(task.observer, Phase::Preparing, &format!("resolving the dependencies of the {}", side.as_str()));
+    let mut home = shared;
+    if home.walled && side == Side::Head {
+        if cargo_fetch(task, places, &home, Access::Read, Network::None)?.is_ok() {
+            return Ok(Ok(home));
+        }
+        home = home.private(places)?;
+    }
+    if home.walled {
+        seed(task, places, &home.path)?;
+    }
+    let mut fetched = cargo_fetch(task, places, &home, Access::Write, Network::None)?;
+    if fetched.is_err() {
+        say(task.observer, Phase::Preparing, &format!("fetching the dependencies of the {}", side.as_str()));
+        fetched = cargo_fetch(task, places, &home, Access::Write, Network::Fetch)?;
+    }
+    if side == Side::Base && fetched.is_ok() && lock.is_file() {
+        std::fs::copy(&lock, places.base_lock()).context("cannot keep the base's lockfile")?;
+    }
+    Ok(fetched.map(|()| home))
+}
+
+fn cargo_fetch(
+    task: &Task,
+    places: &Places,
+    home: &CargoHome,
+    access: Access,
+    network: Network,
+) -> anyhow::Result<Result<(), String>> {
+    stopped(task.observer)?;
+    let mut prepared = prepare_without_cargo(task, places, "cargo");
+    let command = &mut prepared.command;
+    home.mount_for(access, command);
+    command.args(["fetch", "--target", host_triple(&places.rustc)?]).deadline(FETCH_MAX);
+    command.args((!places.lock_made.get()).then_some("--locked"));
+    match network {
+        Network::None => drop(command.arg("--offline")),
+        Network::Fetch => {
+            command.network(Network::Fetch).echo(Echo::Stderr);
+            for name in NETWORK_VARIABLES {
+                if let Some(value) = std::env::var_os(name) {
+                    command.env(name, value);
+                }
+            }
+        }
+    }
+    let finished = task.sandbox.run(command, task.observer).context("cannot run cargo fetch")?;
+    stopped(task.observer)?;
+    if finished.success() {
+        return Ok(Ok(()));
+    }
+    let output = last_lines(&finished.stderr_tail);
+    Ok(Err(format!("the dependencies could not be fetched (cargo fetch: {})\n{output}", finished.in_words())))
+}
+
+/// `rustc --version --verbose`, by the toolchain that builds.
+pub(super) fn rustc_version(task: &Task) -> anyhow::Result<String> {
+    let mut command = task.sandbox.command("rustc");
+    command.args(["--version", "--verbose"]).deadline(ASK_MAX);
+    let finished = task.sandbox.run(&command, task.observer).context("cannot run rustc")?;
+    stopped(task.observer)?;
+    ensure!(finished.success(), "rustc does not work: {}", finished.stderr_tail.trim());
+    Ok(finished.stdout_text().trim().to_owned())
+}
+
+fn host_triple(rustc: &str) -> anyhow::Result<&str> {
+    rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")
+}
+
+fn read_bounded(path: &Path) -> Option<Vec<u8>> {
+    let plain = std::fs::symlink_metadata(path).ok().filter(|m| m.is_file() && m.len() <= LOCK_MAX_BYTES)?;
+    std::fs::read(path).ok().filter(|bytes| bytes.len() as u64 <= plain.len().max(LOCK_MAX_BYTES))
+}
+
+/// Brings over what the machine's owner has downloaded already: the registries' indexes, and of the packages those
+/// that the lockfile names. Saves the network; nothing else of the owner's home is looked at.
+fn seed(task: &Task, places: &Places, home: &Path) -> anyhow::Result<()> {
+    let owners = task.sandbox.toolchain().cargo_home().join("registry");
+    let ours = home.join("registry");
+    let index = ours.join("index");
+    let mut brought = false;
+    if !index.exists() && owners.join("index").is_dir() {
+        std::fs::create_dir_all(&ours)?;
+        copy_tree(&owners.join("index"), &index)?;
+        brought = true;
+    }
+    let Some(lock) = read_bounded(&places.source().join("Cargo.lock")) else {
+        // Nothing says what will be needed: everything may be.
+        if owners.join("cache").is_dir() && !ours.join("cache").exists() {
+            std::fs::create_dir_all(&ours)?;
+            copy_tree(&owners.join("cache"), &ours.join("cache"))?;
+        }
+        return task.sandbox.give(home).context(HAND_OVER);
+    };
+    let packages = locked_packages(&lock);
+    for registry in std::fs::read_dir(owners.join("cache")).into_iter().flatten().flatten() {
+        let to = ours.join("cache").join(registry.file_name());
+        std::fs::create_dir_all(&to)?;
+        for package in &packages {
+            let (from, to) = (registry.path().join(package), to.join(package));
+            if from.is_file() && !to.exists() {
+                std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+                brought = true;
+            }
+        }
+    }
+    if brought { task.sandbox.give(home).context(HAND_OVER) } else { Ok(()) }
+}
+
+const HAND_OVER: &str = "cannot hand cargo's home to the sandbox";
+
+/// File names of the registry packages that a lockfile names; empty when it cannot be read as one.
+fn locked_packages(lock: &[u8]) -> Vec<String> {
+    let parsed = std::str::from_utf8(lock).ok().and_then(|text| text.parse::<toml_edit::DocumentMut>().ok());
+    let Some(document) = parsed else { return vec![] };
+    let Some(packages) = document.get("package").and_then(|item| item.as_array_of_tables()) else {
+        return vec![];
+    };
+    // Names and versions become file names: nothing but what cargo allows in them.
+    let plain = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c))
+    };
+    packages
+        .iter()
+        .filter_map(|package| {
+            let field = |name: &str| package.get(name).and_then(|value| value.as_str());
+            let from_registry = field("source").is_some_and(|source| source.starts_with("registry+"));
+            match (field("name"), field("version")) {
+                (Some(name), Some(version)) if from_registry && plain(name) && plain(version) => {
+                    Some(format!("{name}-{version}.crate"))
+                }
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locked_packages_are_those_of_registries() {
+        let lock = br#"
+version = 4
+[[package]]
+name = "own"
+version = "0.1.0"
+[[package]]
+name = "serde"
+version = "1.0.229"
+source = "registry+https://github.com/rust-lang/crates.io-index"
+[[package]]
+name = "../../evil"
+version = "1.0.0"
+source = "registry+https://example.org"
+[[package]]
+name = "forked"
+version = "1.0.0"
+source = "git+https://example.org/forked"
+"#;
+        assert_eq!(locked_packages(lock), ["serde-1.0.229.crate"]);
+        assert!(locked_packages(b"\xff").is_empty());
+        assert!(locked_packages(b"package = 3").is_empty());
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line of `perfsuite`, which `paceline perfsuite` is too.
+
+mod compare;
+mod judge;
+mod report;
+mod text;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Measures two commits against each other and says what changed.
+#[derive(Debug, Parser)]
+#[command(name = "perfsuite", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Compare(compare::CompareArgs),
+    Judge(judge::JudgeArgs),
+    Report(report::ReportArgs),
+}
+
+/// What a command found, as its exit code: 0, 1, 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    NoChange,
+    Change,
+    CouldNotJudge,
+}
+
+impl From<Answer> for ExitCode {
+    fn from(answer: Answer) -> ExitCode {
+        ExitCode::from(match answer {
+            Answer::NoChange => 0,
+            Answer::Change => 1,
+            Answer::CouldNotJudge => 2,
+        })
+    }
+}
+
+/// Runs a command line; the first argument is the program's name.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own code for a wrong command line is 2 as well; help and version are no failure.
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return if wrong { Answer::CouldNotJudge.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let answer = match &cli.command {
+        Command::Compare(args) => compare::run(args),
+        Command::Judge(args) => judge::run(args),
+        Command::Report(args) => report::run(args),
+    };
+    match answer {
+        Ok(answer) => answer.into(),
+        Err(error) => {
+            eprintln!("perfsuite: {error:#}");
+            Answer::CouldNotJudge.into()
+        }
+    }
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}

@@ -1,0 +1,148 @@
+//! One job, whole: two commits in, evidence out. Blocking; meant for a thread of its own.
+
+use crate::artifact::{Artifacts, Task, build_both};
+use crate::host::Watch;
+use crate::model::evidence::EVIDENCE_SCHEMA;
+use crate::model::wire::{Phase, Progress};
+use crate::model::{Evidence, Failure, JobSpec, Series};
+use crate::observe::Observer;
+use crate::sandbox::{Limits, Sandbox};
+use crate::suite::criterion::{self, Bench, Inventory, Pace};
+use crate::verdict::Rule;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use crate::artifact::Stopped;
+
+/// Most time that one process of a bench may take. A benchmark that hangs costs this much, once.
+pub const PROCESS_LIMIT: Duration = Duration::from_secs(60);
+/// Temporary files of one bench process.
+const TMP_MAX_BYTES: u64 = 1 << 30;
+
+/// What is measured, and where its files may be.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub spec: JobSpec,
+    /// A git repository, bare or not, that has both commits. Only read.
+    pub repository: PathBuf,
+    /// For this job alone; the caller removes it.
+    pub work_dir: PathBuf,
+    /// Shared with later jobs: dependencies, and builds of base commits.
+    pub cache_dir: PathBuf,
+    pub sandbox: Sandbox,
+}
+
+/// Measures, with progress and stop by `observer`.
+///
+/// A side that does not build, a bench that panics or hangs: evidence. Errors are what the machine could not do (no
+/// git, no disk), and [`Stopped`].
+pub fn measure(job: &Job, observer: &dyn Observer) -> anyhow::Result<Evidence> {
+    measure_within(job, observer, PROCESS_LIMIT)
+}
+
+/// The same with another limit on one process of a bench.
+pub fn measure_within(
+    job: &Job,
+    observer: &dyn Observer,
+    process_limit: Duration,
+) -> anyhow::Result<Evidence> {
+    job.sandbox.permit(job.spec.trust).map_err(anyhow::Error::msg)?;
+    let watch = Watch::begin();
+    let started_ms = now_ms();
+    let limits = Limits { memory_bytes: job.spec.limits.memory_bytes, ..Limits::default() };
+    let work = directory(&job.work_dir)?;
+    let task = Task {
+        sandbox: &job.sandbox,
+        observer,
+        repository: &job.repository,
+        base: &job.spec.base,
+        head: &job.spec.head,
+        suites: &job.spec.suites,
+        work: work.clone(),
+        cache: directory(&job.cache_dir)?,
+        limits: Limits { deadline: Duration::from_secs(job.spec.limits.build_seconds), ..limits },
+    };
+    let artifacts = build_both(&task)?;
+    let mut found = Found { notes: artifacts.notes.clone(), ..Found::default() };
+    found.failures.extend(artifacts.failures.clone());
+    if artifacts.sides.is_some() {
+        run_suites(job, observer, &work, limits, process_limit, &artifacts, &mut found)?;
+    }
+    let mut environment = watch.end(&job.sandbox, Some(&artifacts.rustc));
+    environment.warnings.extend(found.notes);
+    Ok(Evidence {
+        schema: EVIDENCE_SCHEMA,
+        spec: job.spec.clone(),
+        environment,
+        builds: artifacts.builds,
+        series: found.series,
+        failures: found.failures,
+        one_sided: found.inventory.one_sided,
+        judged_pairs: found.judged_pairs,
+        identical: found.inventory.identical,
+        started_ms,
+        finished_ms: now_ms(),
+        measure_ms: i64::try_from(found.measured.as_millis()).unwrap_or(i64::MAX),
+    })
+}
+
+#[derive(Default)]
+struct Found {
+    inventory: Inventory,
+    series: Vec<Series>,
+    failures: Vec<Failure>,
+    notes: Vec<String>,
+    judged_pairs: u32,
+    measured: Duration,
+}
+
+fn run_suites(
+    job: &Job,
+    observer: &dyn Observer,
+    work: &Path,
+    limits: Limits,
+    process_limit: Duration,
+    artifacts: &Artifacts,
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    let Some((base, head)) = &artifacts.sides else { return Ok(()) };
+    let scratch = work.join("samples");
+    std::fs::create_dir_all(&scratch).context("cannot make a directory for samples")?;
+    let began = Instant::now();
+    let bench = Bench {
+        sandbox: &job.sandbox,
+        observer,
+        base,
+        head,
+        limits: Limits { tmp_bytes: TMP_MAX_BYTES, ..limits },
+        scratch: &scratch,
+        process_limit,
+    };
+    let mut inventory = criterion::take(&bench, &artifacts.suites)?;
+    found.failures.append(&mut inventory.failures);
+    found.notes.append(&mut inventory.notes);
+    // The budget's `N` is fixed here, before the first sample.
+    found.judged_pairs = u32::try_from(inventory.benchmarks.len()).unwrap_or(u32::MAX);
+    let rule = Rule::new(job.spec.budget, found.judged_pairs);
+    let budget = Duration::from_secs(job.spec.limits.measure_seconds);
+    let pace = Pace { rule: &rule, seed: job.spec.seed, budget: budget.saturating_sub(began.elapsed()) };
+    let measured = criterion::measure(&bench, &inventory.benchmarks, pace)?;
+    found.series.extend(measured.series);
+    found.failures.extend(measured.failures);
+    found.notes.extend(measured.notes);
+    found.inventory = inventory;
+    found.measured = began.elapsed();
+    observer.progress(Progress { phase: Phase::Measuring, text: "measured".into(), done: 1, total: 1 });
+    Ok(())
+}
+
+fn directory(path: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    path.canonicalize().with_context(|| format!("cannot use {}", path.display()))
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

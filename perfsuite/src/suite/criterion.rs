@@ -1,0 +1,42 @@
+//! Suites of kind `criterion`: short fresh processes of both sides, interleaved over all benchmarks, until each is decided.
+//!
+//! One *visit* runs one benchmark once on either side, in random order: a process that warms up for some milliseconds,
+//! takes ten samples and ends. Processes differ more from each other than the samples within one, so many short
+//! processes tell more than a long one. Benchmarks take turns in random order, so that a slow minute of the machine
+//! touches all of them a little and none of them wholly.
+
+mod inventory;
+mod process;
+mod rounds;
+
+pub use inventory::{Benchmark, Inventory, take};
+pub use rounds::{Measured, Pace, measure};
+
+use crate::artifact::SidePaths;
+use crate::model::Side;
+use crate::observe::Observer;
+use crate::sandbox::{Limits, Sandbox};
+use std::path::Path;
+use std::time::Duration;
+
+/// What every process of a bench needs.
+pub struct Bench<'a> {
+    pub sandbox: &'a Sandbox,
+    pub observer: &'a dyn Observer,
+    pub base: &'a SidePaths,
+    pub head: &'a SidePaths,
+    pub limits: Limits,
+    /// Where processes leave their samples; emptied before each.
+    pub scratch: &'a Path,
+    /// Most time that one process may take; a benchmark that hangs costs this much, once.
+    pub process_limit: Duration,
+}
+
+impl Bench<'_> {
+    fn side(&self, side: Side) -> &SidePaths {
+        match side {
+            Side::Base => self.base,
+            Side::Head => self.head,
+        }
+    }
+}

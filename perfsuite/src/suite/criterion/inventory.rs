@@ -1,0 +1,131 @@
+//! Which benchmarks there are on both sides, before the first sample: their number shares the false-alarm budget.
+
+use super::Bench;
+use super::process::{Broken, list};
+use crate::artifact::{BenchExecutable, Stopped, say};
+use crate::model::wire::Phase;
+use crate::model::{BenchmarkId, Failure, FailureReason, OneSided, Side, SuiteSpec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Benchmarks of one run. Each costs a second and more, so a list of generated names beyond this ends no run in time.
+const BENCHMARKS_MAX: usize = 2_000;
+
+/// One benchmark that both sides have.
+#[derive(Clone, Debug)]
+pub struct Benchmark {
+    pub suite: String,
+    pub id: BenchmarkId,
+    /// As the executable calls it.
+    pub name: String,
+    pub base: BenchExecutable,
+    pub head: BenchExecutable,
+}
+
+/// What is to be measured, and what cannot be.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    pub benchmarks: Vec<Benchmark>,
+    pub one_sided: Vec<OneSided>,
+    pub failures: Vec<Failure>,
+    /// `package/bench` of executables whose bytes are equal on both sides.
+    pub identical: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// Lists the benchmarks of all criterion suites on both sides.
+pub fn take(bench: &Bench, suites: &[SuiteSpec]) -> anyhow::Result<Inventory> {
+    let mut inventory = Inventory::default();
+    for suite in suites {
+        let of = |side: Side| bench.side(side).benches.get(&suite.name).cloned().unwrap_or_default();
+        let (base, head) = (of(Side::Base), of(Side::Head));
+        if base.is_empty() && head.is_empty() {
+            if matches!(suite.kind, crate::model::SuiteKind::Criterion(_)) {
+                let output = "neither side has a criterion bench of this package and name";
+                inventory.failures.push(whole_suite(&suite.name, None, FailureReason::Refused, output));
+            }
+            continue;
+        }
+        take_suite(bench, &suite.name, &base, &head, &mut inventory)?;
+    }
+    if inventory.benchmarks.len() > BENCHMARKS_MAX {
+        let left = inventory.benchmarks.len() - BENCHMARKS_MAX;
+        inventory.benchmarks.truncate(BENCHMARKS_MAX);
+        inventory
+            .notes
+            .push(format!("{left} benchmarks beyond the first {BENCHMARKS_MAX} were not measured"));
+    }
+    Ok(inventory)
+}
+
+fn take_suite(
+    bench: &Bench,
+    suite: &str,
+    base: &[BenchExecutable],
+    head: &[BenchExecutable],
+    inventory: &mut Inventory,
+) -> anyhow::Result<()> {
+    let key = |e: &BenchExecutable| (e.target.package.clone(), e.target.bench.clone());
+    let mut pairs: BTreeMap<(String, String), (Option<&BenchExecutable>, Option<&BenchExecutable>)> =
+        BTreeMap::new();
+    for executable in base {
+        pairs.entry(key(executable)).or_default().0 = Some(executable);
+    }
+    for executable in head {
+        pairs.entry(key(executable)).or_default().1 = Some(executable);
+    }
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for ((package, name), pair) in pairs {
+        if let (Some(base), Some(head)) = pair
+            && base.digest == head.digest
+        {
+            inventory.identical.push(format!("{package}/{name}"));
+            continue;
+        }
+        say(bench.observer, Phase::Measuring, &format!("listing the benchmarks of {package}/{name}"));
+        let mut listed: [Option<Vec<String>>; 2] = [None, None];
+        for (side, executable) in Side::BOTH.into_iter().zip([pair.0, pair.1]) {
+            let Some(executable) = executable else { continue };
+            match list(bench, side, executable)?.ok_or(Stopped)? {
+                Ok(names) => listed[side as usize] = Some(names),
+                Err(Broken { reason, output }) => {
+                    let output = format!("bench `{name}` could not list its benchmarks\n{output}");
+                    inventory.failures.push(whole_suite(suite, Some(side), reason, &output));
+                }
+            }
+        }
+        let [base_names, head_names] = listed;
+        let unlisted = |names: &Option<Vec<String>>, has: bool| has && names.is_none();
+        // A side that could not be listed is a failure, not a side without benchmarks.
+        if unlisted(&base_names, pair.0.is_some()) || unlisted(&head_names, pair.1.is_some()) {
+            continue;
+        }
+        let (base_names, head_names) = (base_names.unwrap_or_default(), head_names.unwrap_or_default());
+        for (side, names, others) in
+            [(Side::Base, &base_names, &head_names), (Side::Head, &head_names, &base_names)]
+        {
+            let only = names.iter().filter(|name| !others.contains(name));
+            inventory.one_sided.extend(only.map(|only| OneSided {
+                suite: suite.to_owned(),
+                benchmark: BenchmarkId(only.clone()),
+                side,
+            }));
+        }
+        let (Some(base), Some(head)) = pair else { continue };
+        for called in base_names.iter().filter(|name| head_names.contains(name)) {
+            // Two executables of a suite may use one name.
+            let id = if seen.insert(called.clone()) { called.clone() } else { format!("{name}/{called}") };
+            inventory.benchmarks.push(Benchmark {
+                suite: suite.to_owned(),
+                id: BenchmarkId(id),
+                name: called.clone(),
+                base: base.clone(),
+                head: head.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn whole_suite(suite: &str, side: Option<Side>, reason: FailureReason, output: &str) -> Failure {
+    Failure { suite: suite.to_owned(), benchmark: None, side, reason, output: output.to_owned() }
+}

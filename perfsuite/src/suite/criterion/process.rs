@@ -1,0 +1,307 @@
+//! One process of a criterion bench: how it is called, and what it leaves.
+
+use super::Bench;
+use crate::artifact::BenchExecutable;
+use crate::model::{FailureReason, Side};
+use crate::process::Finished;
+use crate::sandbox::SOURCE_INSIDE;
+use crate::verdict::sample::median;
+use anyhow::Context;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a bench executable is seen inside walls: the same for both sides, since even the length of a program's path
+/// moves its stack.
+const BENCH_INSIDE: &str = "/build/bench";
+/// Where a process leaves its samples.
+const SAMPLES_INSIDE: &str = "/build/criterion";
+
+/// A visit's process: the smallest number of samples that criterion takes, and just enough time for caches, branch
+/// predictors and the clock's resolution. No plots, and as little of its own statistics as it allows, since only the raw
+/// samples are read. A group's own settings (`sample_size`, `measurement_time`) win over these.
+const VISIT_ARGS: [&str; 11] = [
+    "--bench",
+    "--noplot",
+    "--sample-size",
+    "10",
+    "--warm-up-time",
+    "0.02",
+    "--measurement-time",
+    "0.06",
+    "--nresamples",
+    "10",
+    "--color=never",
+];
+
+/// Names and a word for each benchmark; a list longer than this is cut, which its reader notices.
+const LIST_MAX_BYTES: usize = 4 << 20;
+/// What a bench says while it is measured; only its end is shown, when it fails.
+const OUTPUT_MAX_BYTES: usize = 64 << 10;
+/// Ten samples, or the thousands that a group may ask for.
+const SAMPLE_MAX_BYTES: u64 = 4 << 20;
+/// The samples lie at `group/function/parameter/new/sample.json`.
+const DEPTH_MAX: usize = 8;
+/// Files and directories that one process leaves: about ten for each benchmark that ran.
+const ENTRIES_MAX: usize = 5_000;
+/// A setting up that is this slow leaves no time to measure.
+const LIST_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why a process gave no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub(super) reason: FailureReason,
+    pub(super) output: String,
+}
+
+/// A process that gave a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Value {
+    /// Median time of an iteration, in nanoseconds.
+    pub(super) ns: f64,
+    /// How long the process took, all in all.
+    pub(super) elapsed: Duration,
+}
+
+/// The names of the benchmarks in an executable, in its own order and each once. `None`: stopped by the observer.
+pub(super) fn list(
+    bench: &Bench,
+    side: Side,
+    executable: &BenchExecutable,
+) -> anyhow::Result<Option<Result<Vec<String>, Broken>>> {
+    let limit = bench.process_limit.min(LIST_LIMIT);
+    let finished = run(bench, side, executable, &["--bench".into(), "--list".into()], LIST_MAX_BYTES, limit)?;
+    if finished.stopped() {
+        return Ok(None);
+    }
+    Ok(Some(match broken(&finished) {
+        Some(broken) => Err(broken),
+        None => match parse_list(&finished.stdout_text()) {
+            names if names.is_empty() => Err(Broken {
+                reason: FailureReason::BadOutput,
+                output: format!("it lists no benchmarks\n{}", output_of(&finished)).trim_end().to_owned(),
+            }),
+            names => Ok(names),
+        },
+    }))
+}
+
+/// Runs one benchmark once. `None`: stopped by the observer.
+pub(super) fn visit(
+    bench: &Bench,
+    side: Side,
+    executable: &BenchExecutable,
+    name: &str,
+    limit: Duration,
+) -> anyhow::Result<Option<Result<Value, Broken>>> {
+    empty(bench.scratch).context("cannot empty the directory for samples")?;
+    let mut args: Vec<String> = VISIT_ARGS.map(String::from).to_vec();
+    args.push(exactly(name));
+    let finished = run(bench, side, executable, &args, OUTPUT_MAX_BYTES, limit)?;
+    if finished.stopped() {
+        return Ok(None);
+    }
+    if let Some(broken) = broken(&finished) {
+        return Ok(Some(Err(broken)));
+    }
+    Ok(Some(match read_sample(bench.scratch) {
+        Ok(ns) => Ok(Value { ns, elapsed: finished.elapsed }),
+        Err(error) => Err(Broken {
+            reason: FailureReason::BadOutput,
+            output: format!("{error:#}\n{}", output_of(&finished)).trim_end().to_owned(),
+        }),
+    }))
+}
+
+fn run(
+    bench: &Bench,
+    side: Side,
+    executable: &BenchExecutable,
+    args: &[String],
+    stdout_max: usize,
+    limit: Duration,
+) -> anyhow::Result<Finished> {
+    let walled = bench.sandbox.walled();
+    let program = if walled { Path::new(BENCH_INSIDE) } else { &executable.program };
+    let mut command = bench.sandbox.command(program);
+    command.read(&executable.program, BENCH_INSIDE);
+    let source = command.write(&bench.side(side).checkout, SOURCE_INSIDE);
+    let samples = command.write(bench.scratch, SAMPLES_INSIDE);
+    // As under cargo: the working directory is the package's.
+    let package = source.join(&executable.target.directory);
+    command
+        .args(args)
+        .cwd(&package)
+        .env("CRITERION_HOME", samples)
+        .env("CARGO_MANIFEST_DIR", &package)
+        .env("CARGO_PKG_NAME", &executable.target.package)
+        .limits(bench.limits)
+        .deadline(limit)
+        .keep(stdout_max, OUTPUT_MAX_BYTES);
+    bench.sandbox.run(&command, bench.observer).with_context(|| {
+        format!("cannot start bench `{}` of `{}`", executable.target.bench, executable.target.package)
+    })
+}
+
+fn broken(finished: &Finished) -> Option<Broken> {
+    if finished.success() {
+        return None;
+    }
+    let reason = if finished.timed_out() { FailureReason::TimedOut } else { FailureReason::Panicked };
+    Some(Broken {
+        reason,
+        output: format!("{}\n({})", output_of(finished), finished.in_words()).trim_start().into(),
+    })
+}
+
+fn output_of(finished: &Finished) -> String {
+    let stderr = crate::artifact::last_lines(&finished.stderr_tail);
+    if stderr.trim().is_empty() { crate::artifact::last_lines(&finished.stdout_text()) } else { stderr }
+}
+
+/// Lines `NAME: benchmark` (criterion before 0.5: `NAME: bench`); anything else is a bench's own talk.
+fn parse_list(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let name = line.strip_suffix(": benchmark").or_else(|| line.strip_suffix(": bench"));
+        if let Some(name) = name.filter(|n| !n.is_empty() && !n.chars().any(char::is_control))
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// A filter that matches one name and no other. `--exact` is younger than some criterions in use; a regular expression
+/// they all take.
+fn exactly(name: &str) -> String {
+    let mut filter = String::from("^");
+    for c in name.chars() {
+        if r"\.+*?()|[]{}^$#&-~".contains(c) {
+            filter.push('\\');
+        }
+        filter.push(c);
+    }
+    filter.push('$');
+    filter
+}
+
+fn empty(directory: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if std::fs::symlink_metadata(&path)?.is_dir() {
+            std::fs::remove_dir_all(&path)?;
+        } else {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// criterion's raw samples: how many iterations, and how many nanoseconds they took together.
+#[derive(Deserialize)]
+struct Sample {
+    iters: Vec<f64>,
+    times: Vec<f64>,
+}
+
+/// Median over the samples of the time of an iteration. Where several benchmarks have the same name, the first by path
+/// on both sides.
+fn read_sample(home: &Path) -> anyhow::Result<f64> {
+    let file = find_samples(home)?.into_iter().next().context("it left no samples")?;
+    let size = std::fs::symlink_metadata(&file)?.len();
+    anyhow::ensure!(size <= SAMPLE_MAX_BYTES, "its samples are {size} bytes long");
+    let sample: Sample =
+        serde_json::from_slice(&std::fs::read(&file)?).context("its samples cannot be read")?;
+    anyhow::ensure!(sample.iters.len() == sample.times.len(), "its samples are not pairs");
+    let times: Vec<f64> = sample.times.iter().zip(&sample.iters).map(|(time, n)| time / n).collect();
+    let ns = median(&times).context("it took no samples")?;
+    Ok(as_stored(ns))
+}
+
+/// Regular files `new/sample.json`, sorted. Links are not followed: the process may have left any.
+fn find_samples(home: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut pending = vec![(home.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((directory, depth)) = pending.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let (entry, kind) = entry.and_then(|e| e.file_type().map(|kind| (e, kind)))?;
+            seen += 1;
+            anyhow::ensure!(seen <= ENTRIES_MAX, "it left more than {ENTRIES_MAX} files");
+            let path = entry.path();
+            if kind.is_dir() && depth < DEPTH_MAX {
+                pending.push((path, depth + 1));
+            } else if kind.is_file() && path.ends_with("new/sample.json") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Nine significant digits: far below any clock, and short enough that a value comes back from JSON as it went in.
+pub(super) fn as_stored(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_old_and_new_criterion() {
+        let text = "hello from the bench\nroute/match/1000: benchmark\nold: bench\nroute/match/1000: benchmark\n: benchmark\na: b: benchmark\n\n";
+        assert_eq!(parse_list(text), ["route/match/1000", "old", "a: b"]);
+        assert!(parse_list("0 tests, 3 benchmarks\n").is_empty());
+    }
+
+    #[test]
+    fn a_filter_means_its_letters() {
+        assert_eq!(exactly("route/match (a|b)+"), r"^route/match \(a\|b\)\+$");
+        assert_eq!(exactly("größe 1.5"), r"^größe 1\.5$");
+    }
+
+    #[test]
+    fn the_median_iteration_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let new = home.path().join("group/function/1/new");
+        std::fs::create_dir_all(&new).unwrap();
+        std::fs::write(
+            new.join("sample.json"),
+            r#"{"sampling_mode":"Linear","iters":[1.0,2.0,4.0],"times":[10.0,22.0,36.0]}"#,
+        )
+        .unwrap();
+        assert_eq!(read_sample(home.path()).unwrap(), 10.0);
+    }
+
+    #[test]
+    fn what_is_no_sample_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let message = |home: &Path| format!("{:#}", read_sample(home).unwrap_err());
+        assert_eq!(message(home.path()), "it left no samples");
+        let new = home.path().join("a/new");
+        std::fs::create_dir_all(&new).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", new.join("sample.json")).unwrap();
+        assert_eq!(message(home.path()), "it left no samples", "links are not followed");
+        std::fs::remove_file(new.join("sample.json")).unwrap();
+        std::fs::write(new.join("sample.json"), "{}").unwrap();
+        assert!(message(home.path()).starts_with("its samples cannot be read"));
+        std::fs::write(new.join("sample.json"), r#"{"iters":[1.0],"times":[]}"#).unwrap();
+        assert_eq!(message(home.path()), "its samples are not pairs");
+        empty(home.path()).unwrap();
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn stored_values_survive_json() {
+        for value in [0.1 + 0.2, 1.0 / 3.0, 123_456_789.123_456_78, 2.5e-7, 9.999_999_999e14] {
+            let stored = as_stored(value);
+            let text = serde_json::to_string(&stored).unwrap();
+            assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), stored);
+            assert!((stored / value - 1.0).abs() < 1e-8);
+        }
+    }
+}

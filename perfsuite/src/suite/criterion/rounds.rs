@@ -1,0 +1,212 @@
+//! The rounds: every undecided benchmark in turn, in random order, until the rule has decided or the time is over.
+
+use super::Bench;
+use super::inventory::Benchmark;
+use super::process::{Broken, Value, visit};
+use crate::artifact::Stopped;
+use crate::model::wire::{Phase, Progress};
+use crate::model::{Failure, FailureReason, Metric, Series, Side, Visit};
+use crate::verdict::comparison::log_ratio;
+use crate::verdict::sequential::{LOOKS, VISITS_MAX, VISITS_MIN};
+use crate::verdict::{Decision, Rule};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use std::time::{Duration, Instant};
+
+/// A process may take this many times as long as the slowest one of its benchmark so far: machines stall, but what
+/// takes ten times as long hangs.
+const PATIENCE: u32 = 10;
+/// And at least this long, since short processes vary by more.
+const PATIENCE_MIN: Duration = Duration::from_secs(5);
+
+/// How long, in which order, by which rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace<'a> {
+    pub rule: &'a Rule,
+    pub seed: u64,
+    /// No visit begins after this, nor one that would not end before it.
+    pub budget: Duration,
+}
+
+/// What the rounds have seen.
+#[derive(Debug, Default)]
+pub struct Measured {
+    pub series: Vec<Series>,
+    pub failures: Vec<Failure>,
+    /// Benchmarks that got no visit, or too few, for want of time.
+    pub notes: Vec<String>,
+}
+
+/// Measures all benchmarks. Ends early with [`Stopped`] when the observer says so.
+///
+/// Time is shared evenly: a benchmark that has used its part waits until the others are decided, so that a slow one
+/// takes only what is left over.
+pub fn measure(bench: &Bench, benchmarks: &[Benchmark], pace: Pace) -> anyhow::Result<Measured> {
+    let begun = Instant::now();
+    let end = begun + pace.budget;
+    let share = pace.budget / u32::try_from(benchmarks.len().max(1)).unwrap_or(u32::MAX);
+    let mut rng = StdRng::seed_from_u64(pace.seed);
+    let mut tracks: Vec<Track> = benchmarks.iter().map(Track::new).collect();
+    loop {
+        let open: Vec<usize> = (0..tracks.len()).filter(|&i| tracks[i].state == State::Open).collect();
+        let mut turn: Vec<usize> = open.iter().copied().filter(|&i| tracks[i].spent < share).collect();
+        if turn.is_empty() {
+            turn = open;
+        }
+        if turn.is_empty() {
+            break;
+        }
+        turn.shuffle(&mut rng);
+        for index in turn {
+            progress(bench, &tracks, index);
+            let left = end.saturating_duration_since(Instant::now());
+            let track = &mut tracks[index];
+            if !track.fits(left) {
+                track.state = State::OutOfTime;
+                continue;
+            }
+            track.visit(bench, pace.rule, rng.random_bool(0.5), left)?;
+        }
+    }
+    Ok(outcome(tracks))
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    Open,
+    Decided,
+    OutOfTime,
+    Failed(Failure),
+}
+
+/// One benchmark on its way.
+struct Track<'a> {
+    benchmark: &'a Benchmark,
+    state: State,
+    visits: Vec<Visit>,
+    ratios: Vec<f64>,
+    spent: Duration,
+    /// The slowest process so far.
+    slowest: Duration,
+}
+
+impl<'a> Track<'a> {
+    fn new(benchmark: &'a Benchmark) -> Self {
+        Track {
+            benchmark,
+            state: State::Open,
+            visits: vec![],
+            ratios: vec![],
+            spent: Duration::ZERO,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// Whether another visit ends in time, by the mean of those so far; and, after the first, whether there is time
+    /// enough to decide anything at all.
+    fn fits(&self, left: Duration) -> bool {
+        let Ok(count @ 1..) = u32::try_from(self.visits.len()) else { return !left.is_zero() };
+        let mean = self.spent / count;
+        let needed = u32::try_from(VISITS_MIN).unwrap_or(u32::MAX).saturating_sub(count).max(1);
+        mean * needed <= left
+    }
+
+    fn visit(&mut self, bench: &Bench, rule: &Rule, base_first: bool, left: Duration) -> anyhow::Result<()> {
+        let order = if base_first { [Side::Base, Side::Head] } else { [Side::Head, Side::Base] };
+        let began = Instant::now();
+        let mut values = [0.0; 2];
+        for side in order {
+            match self.run(bench, side, left)? {
+                Ok(value) => {
+                    values[side as usize] = value.ns;
+                    self.slowest = self.slowest.max(value.elapsed);
+                }
+                // Cut short by the end of the run, not by its own fault.
+                Err(Broken { reason: FailureReason::TimedOut, .. }) if left < self.patience(bench) => {
+                    self.state = State::OutOfTime;
+                    return Ok(());
+                }
+                Err(Broken { reason, output }) => {
+                    bench.observer.log(&format!("{} failed ({})", self.benchmark.id, side.as_str()));
+                    self.state = State::Failed(Failure {
+                        suite: self.benchmark.suite.clone(),
+                        benchmark: Some(self.benchmark.id.clone()),
+                        side: Some(side),
+                        reason,
+                        output,
+                    });
+                    return Ok(());
+                }
+            }
+        }
+        self.spent += began.elapsed();
+        let visit = Visit { first: order[0], base: values[0], head: values[1] };
+        self.visits.push(visit);
+        self.ratios.extend(log_ratio(&visit));
+        let at_look = LOOKS.contains(&self.ratios.len()) && log_ratio(&visit).is_some();
+        let decided = at_look && rule.decide(&self.ratios) != Decision::Go;
+        // Visits without a usable value bring no look nearer: they count against the cap all the same.
+        if decided || self.visits.len() >= VISITS_MAX {
+            self.state = State::Decided;
+        }
+        Ok(())
+    }
+
+    fn run(&self, bench: &Bench, side: Side, left: Duration) -> anyhow::Result<Result<Value, Broken>> {
+        // The last visit may end a little late; a hang may not hold up the end.
+        let limit = self.patience(bench).min(left.max(PATIENCE_MIN));
+        let executable = match side {
+            Side::Base => &self.benchmark.base,
+            Side::Head => &self.benchmark.head,
+        };
+        visit(bench, side, executable, &self.benchmark.name, limit)?.ok_or_else(|| Stopped.into())
+    }
+}
+
+impl Track<'_> {
+    /// How long a process may take before it is taken for one that hangs.
+    fn patience(&self, bench: &Bench) -> Duration {
+        match self.visits.len() {
+            0 => bench.process_limit,
+            _ => (self.slowest * PATIENCE).max(PATIENCE_MIN).min(bench.process_limit),
+        }
+    }
+}
+
+/// Counted in visits to the cap; a benchmark that is decided early is done at once.
+fn progress(bench: &Bench, tracks: &[Track], index: usize) {
+    let done: usize = tracks
+        .iter()
+        .map(|track| if track.state == State::Open { track.visits.len() } else { VISITS_MAX })
+        .sum();
+    let track = &tracks[index];
+    bench.observer.progress(Progress {
+        phase: Phase::Measuring,
+        text: format!("measuring {}, visit {}", track.benchmark.id, track.visits.len() + 1),
+        done: done as u64,
+        total: (tracks.len() * VISITS_MAX) as u64,
+    });
+}
+
+fn outcome(tracks: Vec<Track>) -> Measured {
+    let mut measured = Measured::default();
+    let mut unfinished = 0;
+    for track in tracks {
+        unfinished += usize::from(track.state == State::OutOfTime);
+        match track.state {
+            State::Failed(failure) => measured.failures.push(failure),
+            _ => measured.series.push(Series {
+                suite: track.benchmark.suite.clone(),
+                benchmark: track.benchmark.id.clone(),
+                metric: Metric::Time,
+                visits: track.visits,
+                seconds: crate::artifact::to_millis(track.spent),
+            }),
+        }
+    }
+    if unfinished > 0 {
+        measured.notes.push(format!("the time was over before {unfinished} benchmarks were decided"));
+    }
+    measured
+}

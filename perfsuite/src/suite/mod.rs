@@ -1,0 +1,3 @@
+//! The kinds of suites: each runs rounds of both sides and hands back series.
+
+pub mod criterion;
