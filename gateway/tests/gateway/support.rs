@@ -296,7 +296,7 @@ impl Client {
     pub fn response(&mut self, is_head: bool) -> Response {
         let head = self.head();
         let status = head.first_line.split(' ').nth(1).expect("a status").parse().expect("a number");
-        let body = match is_head {
+        let body = match is_head || status == 204 {
             true => Vec::new(),
             false => head.body(&mut self.reader, true).expect("a body"),
         };
