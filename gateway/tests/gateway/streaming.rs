@@ -11,11 +11,18 @@ const LARGE: usize = 24 * 1024 * 1024;
 /// Bytes whose order shows when any are lost or doubled.
 fn large() -> &'static [u8] {
     static LARGE_BODY: OnceLock<Vec<u8>> = OnceLock::new();
-    LARGE_BODY.get_or_init(|| (0..LARGE as u32 / 4).flat_map(u32::to_le_bytes).collect())
+    LARGE_BODY.get_or_init(|| {
+        let mut body = vec![0; LARGE];
+        for (count, bytes) in body.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            bytes[..8].copy_from_slice(&count.to_le_bytes());
+        }
+        body
+    })
 }
 
 #[test]
 fn a_large_response_streams() {
+    large(); // Made before any clock runs.
     let source = Upstream::start(|request| {
         let mut stream = request.stream();
         let body = large();
@@ -133,7 +140,7 @@ fn time_runs_out_for_slow_bodies_on_both_sides() {
         let _ = held.lock().expect("a channel").recv_timeout(PATIENCE);
         Then::Close
     });
-    let timeouts = "[server.timeouts]\nrequest_ms = 200\nresponse_header_ms = 100";
+    let timeouts = "[server.timeouts]\nrequest_ms = 2000\nresponse_header_ms = 1000";
     let gateway = Gateway::start_with(timeouts, &[slow.table("s", ""), route("all", "/", "s", "")].concat());
     let mut client = gateway.client();
     client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
