@@ -170,7 +170,7 @@ pub fn conclusion(report: &Report) -> Conclusion {
     if !facts.blocking.is_empty() || broken_by_head(report) > 0 {
         Conclusion::Failure
     } else if !facts.advised.is_empty()
-        || !facts.suspects.iter().all(|row| row.verdict == perfsuite::model::Verdict::Faster)
+        || facts.slower_suspects().next().is_some()
         || !facts.inconclusive.is_empty()
         || !report.failures.is_empty()
         || !report.one_sided.is_empty()
@@ -227,6 +227,7 @@ fn title(report: &Report, facts: &Facts<'_>) -> String {
         format!("{name} {} {change}{more}", row.metric.title())
     };
     let broken = broken_by_head(report);
+    let suspects: Vec<_> = facts.slower_suspects().collect();
     let line = if let Some(build) = report.broken_build() {
         format!("The {} does not build", build.side.as_str())
     } else if !facts.blocking.is_empty() {
@@ -235,12 +236,16 @@ fn title(report: &Report, facts: &Facts<'_>) -> String {
         format!("{} on the head", format::count(broken, "benchmark fails", "benchmarks fail"))
     } else if !facts.advised.is_empty() {
         format!("Slower, not blocking: {}", named(&facts.advised))
+    } else if !suspects.is_empty() {
+        format!("Slower, perhaps only by code layout: {}", named(&suspects))
     } else if !facts.faster.is_empty() {
         format!("Faster: {}", named(&facts.faster))
     } else if facts.judged() == 0 && !report.identical.is_empty() {
         "Identical machine code on both sides".into()
     } else if facts.judged() == 0 {
         "Nothing to compare".into()
+    } else if facts.inconclusive.len() == facts.judged() {
+        "No verdict: every comparison is inconclusive".into()
     } else if facts.inconclusive.is_empty() {
         format!("No change: {} equal", format::count(facts.equal.len(), "comparison", "comparisons"))
     } else {
@@ -299,7 +304,7 @@ fn cells(row: &perfsuite::model::Comparison, names: &Names<'_>) -> [String; 6] {
         row.metric.title().into(),
         format::value(row.metric, row.base),
         format::value(row.metric, row.head),
-        format!("{} ({})", format::change(row.estimate), format::interval(row.low, row.high)),
+        format!("{} ({})", format::change(row.estimate), words::interval(row, "")),
         format!("{sign} {word}"),
     ]
 }

@@ -3,6 +3,8 @@
 mod commits;
 mod rows;
 mod sections;
+mod sentences;
+mod surroundings;
 
 use crate::{
     judgement::{CommentContext, Run},

@@ -34,7 +34,7 @@ impl Row {
             metric: row.metric.title(),
             base: format::value(row.metric, row.base),
             head: format::value(row.metric, row.head),
-            change: format!("{size} ({})", format::interval(row.low, row.high)),
+            change: format!("{size} ({})", words::interval(row, "")),
             verdict: format!("{sign} {word}"),
         }
     }
@@ -54,7 +54,7 @@ pub fn named_metric(row: &Comparison, names: &Names<'_>) -> String {
 
 /// `a/b` p99 latency +18.4 % (95 % CI +15.1 to +22.0)
 pub fn sentence(row: &Comparison, names: &Names<'_>) -> String {
-    let (size, interval) = (format::change(row.estimate), format::interval(row.low, row.high));
+    let (size, interval) = (format::change(row.estimate), words::interval(row, ""));
     format!("{} {size} (95 % CI {interval})", named_metric(row, names))
 }
 

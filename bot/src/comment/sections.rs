@@ -4,6 +4,8 @@ use super::{
     Limits,
     commits::{Offence, offences},
     rows::{self, Row, listed, sentence},
+    sentences::{how_to_mend, server_lines, unchanged, weight},
+    surroundings::{commits_cell, footer, measured, performance_cell, tool},
 };
 use crate::{
     format,
@@ -18,8 +20,6 @@ use perfsuite::model::{Comparison, Metric, Report, Side};
 
 /// Of a reason, a warning, a name of a machine: free text of one line.
 const LINE_MAX_GRAPHEMES: usize = 200;
-/// Bench executables named in a headline.
-const IDENTICAL_SHOWN: usize = 5;
 
 #[derive(Default)]
 pub struct Sections<'a> {
@@ -206,6 +206,13 @@ impl<'a> Sections<'a> {
                 self.weight = weight(row, "only told, by the configuration");
             }
         }
+        let suspects: Vec<&Comparison> = facts.slower_suspects().collect();
+        if let Some(row) = suspects.first() {
+            self.head_with(format!("## ◽ Slower, perhaps only by code layout: {}", first(&suspects)));
+            if self.weight.is_empty() {
+                self.weight = weight(row, "not blocking");
+            }
+        }
         if let Some(row) = facts.faster.first() {
             self.head_with(format!("## 🟢 Faster: {}", first(&facts.faster)));
             if self.weight.is_empty() {
@@ -259,15 +266,19 @@ impl<'a> Sections<'a> {
     fn notes(&mut self, report: &Report, facts: &Facts<'_>, names: &Names<'_>, limits: &Limits) {
         if !facts.inconclusive.is_empty() {
             let rows = facts.inconclusive.iter();
-            let named = rows.map(|row| {
-                format!("{} ({} %)", rows::named_metric(row, names), format::interval(row.low, row.high))
-            });
+            let named = rows
+                .map(|row| format!("{} ({})", rows::named_metric(row, names), words::interval(row, " %")));
             let mut note = format!("❔ **Inconclusive:** {}.", listed(named, limits.items / 2));
             if let Some(minutes) = facts.minutes_to_settle() {
                 note +=
                     &format!(" About {} more of measuring would settle it.", format::seconds(minutes * 60.0));
             }
             self.notes.push(note);
+        }
+        let blind = facts.blind();
+        if blind > 0 {
+            let rows = format::count(blind, "comparison has", "comparisons have");
+            self.notes.push(format!("{rows} too few visits to see any change."));
         }
         if let Some((low, high)) = facts.smallest_visible() {
             let share = if facts.judged() == 1 { "" } else { ", by benchmark" };
@@ -343,211 +354,6 @@ impl<'a> Sections<'a> {
             self.output_title = title.to_owned();
             self.output = fenced_tail(output, limits.output_bytes);
         }
-    }
-}
-
-/// Nothing slower, nothing faster: how sure that is.
-fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
-    let (judged, open) = (facts.judged(), facts.inconclusive.len());
-    if judged == 0 {
-        return if !report.failures.is_empty() {
-            "## ❔ Performance could not be measured".into()
-        } else if !report.identical.is_empty() {
-            let names = report.identical.iter().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
-            let names = listed(names, IDENTICAL_SHOWN);
-            format!(
-                "✅ **Performance cannot have changed:** both sides build to identical machine code ({names}), so nothing was run."
-            )
-        } else if !report.one_sided.is_empty() {
-            "**Performance:** no benchmark is on both sides, so there is no verdict.".into()
-        } else {
-            "**Performance:** no benchmark was found.".into()
-        };
-    }
-    let suspects = match facts.suspects.len() {
-        0 => String::new(),
-        count => format!(", {count} perhaps changed by code layout only"),
-    };
-    let equal = facts.equal.len();
-    if open == judged && judged == 1 {
-        "## ❔ No verdict: the one comparison is inconclusive".into()
-    } else if open == judged {
-        format!("## ❔ No verdict: all {judged} comparisons are inconclusive")
-    } else if open > 0 {
-        format!(
-            "✅ **No change found in performance:** {equal} of {judged} comparisons equal, {open} inconclusive{suspects}."
-        )
-    } else {
-        let count = format::count(equal, "comparison", "comparisons");
-        format!("✅ **No change in performance:** {count} equal{suspects}.")
-    }
-}
-
-/// The commands that change messages and fold commits, for what has errors.
-fn how_to_mend(run: &Run) -> Vec<String> {
-    let errors = |fixup: bool| {
-        let offending = run.commits.commits.iter().filter(move |commit| {
-            commit.findings.iter().any(|f| f.level == Level::Error && (f.rule == "fixup") == fixup)
-        });
-        offending.count()
-    };
-    let base = run.base.short();
-    let mut steps = Vec::new();
-    match errors(false) {
-        0 => {}
-        count => steps.push(format!(
-            "reword {}: `git rebase -i {base}`, `reword` in front of the commit, then `git push --force-with-lease`.",
-            if count == 1 { "it" } else { "them" }
-        )),
-    }
-    if errors(true) > 0 {
-        steps.push(format!(
-            "fold the `fixup!` commits before the merge: `git rebase -i --autosquash {base}`."
-        ));
-    }
-    steps
-}
-
-fn weight(row: &Comparison, action: &str) -> String {
-    format!("**Size:** {} · **Certainty:** confirmed · **Action:** {action}", words::size(row.estimate))
-}
-
-/// QPS and latency of each server, one line each, where nothing changed.
-fn server_lines(facts: &Facts<'_>, names: &Names<'_>, limits: &Limits) -> Vec<String> {
-    let mut lines: Vec<(String, Vec<String>)> = Vec::new();
-    for row in facts
-        .all_judged()
-        .filter(|row| matches!(row.metric, Metric::QpsPerCore | Metric::LatencyP50 | Metric::LatencyP99))
-    {
-        let name = rows::name(row, names);
-        let (base, head) = (format::value(row.metric, row.base), format::value(row.metric, row.head));
-        let figure = format!("{} {base} → {head} ({})", row.metric.title(), format::change(row.estimate));
-        match lines.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, figures)) => figures.push(figure),
-            None => lines.push((name, vec![figure])),
-        }
-    }
-    lines
-        .into_iter()
-        .take(limits.items)
-        .map(|(name, figures)| format!("{name}: {}", figures.join(" · ")))
-        .collect()
-}
-
-fn measured(report: &Report, facts: &Facts<'_>, limits: &Limits) -> Vec<String> {
-    let environment = &report.environment;
-    let line = |text: &str| inline(text, LINE_MAX_GRAPHEMES);
-    let mut lines = Vec::new();
-    if let Some((low, high)) = facts.visits() {
-        let visits = if low == high { low.to_string() } else { format!("{low} to {high}") };
-        lines.push(format!(
-            "{visits} visits a comparison; in each visit a fresh process of base and of head takes turns with the other."
-        ));
-    }
-    let building = format::seconds(report.build_seconds);
-    if facts.judged() > 0 {
-        lines.push(format!(
-            "{} of measuring, {building} of building.",
-            format::seconds(report.measure_seconds)
-        ));
-        lines.push(format!("At most {} runs raises a false alarm.", words::odds(report.budget)));
-    } else {
-        lines.push(format!("{building} of building."));
-    }
-    let mut machine =
-        vec![line(&environment.cpu_model), format::count(environment.cpu_cores as usize, "core", "cores")];
-    machine.push(format!("{} {}", line(&environment.os), line(&environment.kernel)));
-    machine.extend(environment.rustc.as_deref().map(line));
-    machine.retain(|part| !part.trim().is_empty());
-    lines.push(format!("Machine: {}.", machine.join(", ")));
-    if !environment.sandbox.is_empty() {
-        lines.push(format!("Sandbox: {}.", line(environment.sandbox.trim_end_matches('.'))));
-    }
-    if let Some(steal) = environment.steal.filter(|steal| *steal >= 0.001) {
-        lines.push(format!(
-            "{} of the time was taken by other guests of the same host.",
-            format::percent(steal)
-        ));
-    }
-    lines.extend(
-        environment
-            .warnings
-            .iter()
-            .take(limits.items)
-            .map(|w| format!("⚠️ {}.", line(w.trim_end_matches('.')))),
-    );
-    lines.push(format!(
-        "Measure it yourself: `paceline review {}..{}`",
-        report.base.short(),
-        report.head.short()
-    ));
-    lines
-}
-
-fn commits_cell(run: &Run) -> String {
-    let (total, clean) = (run.commits.commits.len(), run.commits.clean());
-    match run.commits.worst() {
-        _ if total == 0 => "not judged".into(),
-        Level::Off => format!("✅ {clean} of {total}"),
-        Level::Warn => format!("⚠️ {clean} of {total} clean"),
-        Level::Error => format!("🔴 {} of {total} to reword", total - clean),
-    }
-}
-
-fn performance_cell(run: &Run) -> String {
-    let report = match &run.performance {
-        Performance::Done { report } => report,
-        Performance::Queued { .. } => return "⏳ waiting".into(),
-        Performance::Running { .. } => return "⏳ running".into(),
-        Performance::Failed { .. } => return "❔ not measured".into(),
-        Performance::NeedsApproval { .. } => return "⏸️ needs permission".into(),
-        Performance::Skipped { .. } => return "not measured".into(),
-        Performance::Cancelled { .. } => return "cancelled".into(),
-    };
-    if report.broken_build().is_some() {
-        return "❔ not measured".into();
-    }
-    let facts = Facts::of(report);
-    let counts = [
-        (facts.blocking.len(), "🔴", " slower"),
-        (facts.advised.len(), "🟠", " slower"),
-        (report.failures.len(), "💥", " failed"),
-        (facts.faster.len(), "🟢", " faster"),
-        (facts.suspects.len(), "◽", " layout"),
-        (facts.equal.len(), "⚪", " equal"),
-        (facts.inconclusive.len(), "❔", " inconclusive"),
-        (report.one_sided.len(), "➕", " without a base or a head"),
-    ];
-    let shown = counts
-        .iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, sign, word)| format!("{sign} {count}{word}"));
-    let cell = shown.collect::<Vec<_>>().join(" · ");
-    if cell.is_empty() { "nothing to compare".into() } else { cell }
-}
-
-fn footer(context: &CommentContext<'_>) -> String {
-    let mut parts = Vec::new();
-    if !context.pull.author_is_bot {
-        let person = rows::person(&context.pull.author);
-        parts.push(match context.author_pulls {
-            0 | 1 => format!("{person}'s first pull request seen here"),
-            count => format!("{person}'s {} pull request seen here", words::ordinal(count)),
-        });
-    }
-    let (public_url, name) = (context.public_url, context.name);
-    if let Some(job) = context.job {
-        parts.push(format!("[the run]({public_url}/runs/{job})"));
-    }
-    parts.push(format!("[the pull request's page]({public_url}/{name}/pull/{})", context.pull.number));
-    parts.join(" · ")
-}
-
-fn tool(tool: perfsuite::model::Tool) -> &'static str {
-    match tool {
-        perfsuite::model::Tool::Bubblewrap => "bwrap",
-        perfsuite::model::Tool::Perf => "perf",
-        perfsuite::model::Tool::Valgrind => "valgrind",
     }
 }
 

@@ -224,8 +224,9 @@ mod tests {
 
     #[test]
     fn accepts_what_the_specification_allows() {
+        type Parts = (&'static str, Option<&'static str>, bool, &'static str);
         #[rustfmt::skip]
-        let table: &[(&str, (&str, Option<&str>, bool, &str))] = &[
+        let table: &[(&str, Parts)] = &[
             ("feat: x", ("feat", None, false, "x")),
             ("FEAT: x", ("FEAT", None, false, "x")),
             ("Feat: x", ("Feat", None, false, "x")),

@@ -1,6 +1,9 @@
 //! A report's rows sorted by what they mean for people, and the counts that every rendering shows.
 
-use perfsuite::model::{Certainty, Comparison, Mode, Report, Side, Verdict};
+use perfsuite::{
+    model::{Certainty, Comparison, FailureReason, Mode, Report, Side, Verdict},
+    verdict::comparison::UNBOUNDED,
+};
 use std::collections::HashMap;
 
 /// Where each row belongs. Every row is in exactly one list.
@@ -62,10 +65,22 @@ impl<'a> Facts<'a> {
     /// The smallest change that each row would have shown: least and largest over the rows, as fractions.
     pub fn smallest_visible(&self) -> Option<(f64, f64)> {
         let visible = self.all_judged().map(|row| row.smallest_visible);
-        visible.filter(|s| s.is_finite() && *s > 0.0).fold(None, |range, s| match range {
+        visible.filter(|s| s.is_finite() && *s > 0.0 && *s < UNBOUNDED).fold(None, |range, s| match range {
             None => Some((s, s)),
             Some((low, high)) => Some((f64::min(low, s), f64::max(high, s))),
         })
+    }
+
+    /// Rows with so few visits that no change would have shown.
+    pub fn blind(&self) -> usize {
+        self.all_judged()
+            .filter(|row| row.smallest_visible.is_nan() || row.smallest_visible >= UNBOUNDED)
+            .count()
+    }
+
+    /// Slowdowns that a different layout of the same code could explain.
+    pub fn slower_suspects(&self) -> impl Iterator<Item = &'a Comparison> + '_ {
+        self.suspects.iter().copied().filter(|row| row.verdict == Verdict::Slower)
     }
 
     /// Machine minutes that would settle what is inconclusive, where every such row knows.
@@ -88,7 +103,7 @@ pub fn broken_by_head(report: &Report) -> usize {
         .filter(|head| {
             !on(Side::Base).any(|base| (&base.suite, &base.benchmark) == (&head.suite, &head.benchmark))
         })
-        .filter(|head| head.reason != perfsuite::model::FailureReason::Refused)
+        .filter(|head| head.reason != FailureReason::Refused)
         .count()
 }
 

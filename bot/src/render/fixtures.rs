@@ -10,6 +10,7 @@ use perfsuite::model::{
     Build, Certainty, Comparison, Environment, Failure, FailureReason, Metric, MissingTool, Mode, OneSided,
     Report, Sha, Side, Tool, Verdict, comparison::REPORT_SCHEMA,
 };
+use perfsuite::verdict::comparison::UNBOUNDED;
 
 pub fn sha(digit: char) -> Sha {
     format!("{digit}1b2c3d4e5f60718293a4b5c6d7e8f9012345678").parse().unwrap()
@@ -217,6 +218,31 @@ pub fn states() -> Vec<(&'static str, Run)> {
                 [vec![row("route/match/10", Metric::Time, 41.2, -0.2, 0.01)], equal_rows()[1..].to_vec()]
                     .concat(),
             ),
+        ),
+        (
+            "layout_suspect",
+            with(
+                [
+                    vec![Comparison {
+                        certainty: Certainty::LayoutSuspect,
+                        ..row("route/match/100000", Metric::Time, 93.4, 0.051, 0.01)
+                    }],
+                    equal_rows(),
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "out_of_time",
+            with(vec![Comparison {
+                verdict: Verdict::Inconclusive,
+                low: -1.0,
+                high: UNBOUNDED,
+                smallest_visible: UNBOUNDED,
+                visits: 1,
+                minutes_to_settle: None,
+                ..row("headers/many", Metric::Time, 1_830.0, 0.012, 0.031)
+            }]),
         ),
         ("one_inconclusive", with([vec![inconclusive.clone()], equal_rows()].concat())),
         ("all_inconclusive", with(vec![inconclusive])),

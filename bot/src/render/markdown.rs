@@ -80,7 +80,7 @@ pub fn tidy(text: &str) -> String {
 pub fn prose(sentence: &str, max: usize) -> String {
     let sentence = text::cut(&visible(sentence), max);
     let pieces: Vec<&str> = sentence.split('`').collect();
-    if pieces.len() % 2 == 0 {
+    if pieces.len().is_multiple_of(2) {
         return inline(&sentence, max);
     }
     let mut out = String::new();

@@ -320,7 +320,7 @@ fn row_cells(row: &Comparison, names: &Names<'_>, detail: Detail) -> [String; 6]
         row.metric.title().into(),
         format::value(row.metric, row.base),
         format::value(row.metric, row.head),
-        format!("{} ({})", format::change(row.estimate), format::interval(row.low, row.high)),
+        format!("{} ({})", format::change(row.estimate), words::interval(row, "")),
         match (detail, words::verdict(row).1) {
             (Detail::Full, word) => word,
             (_, word) if row.verdict == Verdict::Equal => {
@@ -340,9 +340,10 @@ fn headline(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> (Colour, S
             text::cut(&visible(&names.name(&row.suite, &row.benchmark.0)), 80),
             row.metric.title(),
             format::change(row.estimate),
-            format::interval(row.low, row.high)
+            words::interval(row, "")
         )
     };
+    let suspects: Vec<&Comparison> = facts.slower_suspects().collect();
     if !facts.blocking.is_empty() {
         (Colour::Red, format!("slower: {}", first(&facts.blocking)))
     } else if !facts.advised.is_empty() {
@@ -355,12 +356,16 @@ fn headline(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> (Colour, S
                 format::count(report.failures.len(), "benchmark was", "benchmarks were")
             ),
         )
+    } else if !suspects.is_empty() {
+        (Colour::Yellow, format!("slower, perhaps only by code layout: {}", first(&suspects)))
     } else if !facts.faster.is_empty() {
         (Colour::Green, format!("faster: {}", first(&facts.faster)))
     } else if facts.judged() == 0 && !report.identical.is_empty() {
         (Colour::Green, "cannot have changed: both sides build to identical machine code".into())
     } else if facts.judged() == 0 {
         (Colour::Plain, "nothing to compare".into())
+    } else if facts.inconclusive.len() == facts.judged() {
+        (Colour::Yellow, "no verdict: every comparison is inconclusive".into())
     } else if facts.inconclusive.is_empty() {
         (
             Colour::Green,

@@ -1,7 +1,10 @@
 //! The words around figures: sizes, ranks, odds, verdicts; the same in comment, check run and terminal.
 
 use crate::format;
-use perfsuite::model::{Certainty, Comparison, FailureReason, Mode, Side, Verdict};
+use perfsuite::{
+    model::{Certainty, Comparison, FailureReason, Mode, Side, Verdict},
+    verdict::comparison::UNBOUNDED,
+};
 
 /// The word for a size, as everybody uses it; the figure stands beside it.
 pub fn size(fraction: f64) -> &'static str {
@@ -17,6 +20,15 @@ pub fn size(fraction: f64) -> &'static str {
 pub fn range(low: f64, high: f64) -> String {
     let (low, high) = (format::percent(low), format::percent(high));
     if low == high { low } else { format!("{low} to {high}") }
+}
+
+/// The 95 % interval of a row: `+15.1 to +22.0`, with `unit` behind it.
+pub fn interval(row: &Comparison, unit: &str) -> String {
+    if row.high.is_finite() && row.high < UNBOUNDED {
+        format!("{}{unit}", format::interval(row.low, row.high))
+    } else {
+        "unknown, too few visits".into()
+    }
 }
 
 /// `1st`, `2nd`, `3rd`, `4th`, `11th`.
