@@ -211,11 +211,39 @@ fn judged(run: &Run, details: &str, report: &Report) -> CheckRun {
             .take(ROWS_MAX)
             .map(|one| format!("{} is only on the {}", code(&one.benchmark.0, 80), one.side.as_str()))
             .collect(),
-        smallest: facts.smallest_visible().map(|(low, high)| words::range(low, high)),
+        notes: notes(report, &facts),
         base: report.base.short(),
         head: report.head.short(),
     };
     completed(run, PERFORMANCE, details, conclusion(report), title(report, &facts), rendered(&summary))
+}
+
+/// Sentences below the table. Never none: GitHub refuses a check run without a summary.
+fn notes(report: &Report, facts: &Facts<'_>) -> Vec<String> {
+    /// Of names in a sentence, and of sentences about missing tools.
+    const LISTED: usize = 20;
+    let mut notes = Vec::new();
+    if let Some((low, high)) = facts.smallest_visible() {
+        notes
+            .push(format!("The smallest change that this run would have seen: {}.", words::range(low, high)));
+    }
+    if !report.identical.is_empty() {
+        let names: Vec<String> = report.identical.iter().take(LISTED).map(|name| code(name, 80)).collect();
+        notes
+            .push(format!("Identical machine code on both sides, so nothing was run: {}.", names.join(", ")));
+    }
+    for missing in report.environment.missing.iter().take(LISTED) {
+        notes.push(format!(
+            "Not shown here: {} (package {}).",
+            inline(missing.hides.trim_end_matches('.'), LINE_MAX_GRAPHEMES),
+            code(&missing.package, 60)
+        ));
+    }
+    let silent = report.failures.is_empty() && report.one_sided.is_empty() && report.broken_build().is_none();
+    if facts.judged() == 0 && notes.is_empty() && silent {
+        notes.push("No benchmark was found on either side.".into());
+    }
+    notes
 }
 
 /// The verdict in one line, without Markdown.
@@ -381,7 +409,7 @@ struct PerformanceSummary<'a> {
     left_out: usize,
     failures: Vec<String>,
     one_sided: Vec<String>,
-    smallest: Option<String>,
+    notes: Vec<String>,
     base: &'a str,
     head: &'a str,
 }

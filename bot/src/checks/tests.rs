@@ -61,6 +61,19 @@ fn conclusions_follow_the_design() {
 }
 
 #[test]
+fn no_summary_is_empty() {
+    for (name, run) in fixtures::states() {
+        for check in [commits_check(&run, ""), performance_check(&run, "")] {
+            assert!(
+                !check.summary.trim().is_empty() && !check.title.trim().is_empty(),
+                "{name}: {}",
+                check.name
+            );
+        }
+    }
+}
+
+#[test]
 fn a_check_run_is_found_by_head_and_name() {
     let run = fixtures::states().remove(0).1;
     let (commits, performance) = (commits_check(&run, ""), performance_check(&run, "x"));

@@ -34,6 +34,33 @@ fn a_good_message_has_no_finding() {
     check("Merge branch 'main'", &[]);
 }
 
+/// Messages as tools and people really write them.
+#[test]
+fn messages_of_the_wild() {
+    check(
+        "chore(deps): bump serde from 1.0.1 to 1.0.2 (#12)\n\nBumps [serde](https://example.org).\n\n---\nupdated-dependencies:\n- dependency-name: serde\n...\n\nSigned-off-by: bot <b@example.org>",
+        &[],
+    );
+    check(
+        "fix(parser)!: drop `old()`\n\nBREAKING CHANGE: `old()` is gone;\nuse `new()`.\n\nRefs: #4, #5",
+        &[],
+    );
+    check(
+        "feat: x\n\n* one\n* two\n\nCo-authored-by: A <a@example.org>\nCo-authored-by: B <b@example.org>",
+        &[],
+    );
+    check("feat: x (#12)\n\n* feat: part one\n\n* fix: part two\n", &[]);
+    check("build: v1.2.3", &[]);
+    check(
+        "Bump version to 1.2.3",
+        &[("header-form", Level::Error, 1, 5, Some("chore: bump version to 1.2.3"))],
+    );
+    check("WIP", &[("header-form", Level::Error, 1, 4, None)]);
+    check("🎉 Initial commit", &[("header-form", Level::Error, 1, 1, None)]);
+    check("fix:", &[("header-form", Level::Error, 1, 5, None)]);
+    check("feat: add x \t", &[]);
+}
+
 #[test]
 fn rules_of_style_with_their_places() {
     use Level::{Error, Warn};
