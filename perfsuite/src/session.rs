@@ -114,7 +114,7 @@ enum State {
     },
     /// Before the next claim.
     Resting,
-    Holding(Held),
+    Holding(Box<Held>),
     Over,
 }
 
@@ -185,7 +185,8 @@ impl Session {
             Input::LeaseGranted(lease) => {
                 self.failures = 0;
                 let beat = Effect::BeatAfter { ms: lease.heartbeat_ms };
-                self.state = State::Holding(Held { lease: *lease, stage: Stage::Fetching, heard_ms: now_ms });
+                let held = Held { lease: *lease, stage: Stage::Fetching, heard_ms: now_ms };
+                self.state = State::Holding(Box::new(held));
                 vec![beat, Effect::FetchSource]
             }
             Input::NoJob if now_ms.saturating_sub(since_ms) >= NO_JOB_SOON_MS => {
@@ -203,7 +204,7 @@ impl Session {
         }
     }
 
-    fn holding(&mut self, now_ms: u64, mut held: Held, input: Input) -> Vec<Effect> {
+    fn holding(&mut self, now_ms: u64, mut held: Box<Held>, input: Input) -> Vec<Effect> {
         match (input, held.stage.clone()) {
             (Input::BeatDue, _) => self.hold(held, vec![Effect::Heartbeat]),
             (Input::OrdersReceived(Orders::Continue), _) => {
@@ -266,7 +267,7 @@ impl Session {
     }
 
     /// The job is lost: what runs is stopped, what is only to be reported is dropped.
-    fn give_up(&mut self, now_ms: u64, mut held: Held, reason: &str) -> Vec<Effect> {
+    fn give_up(&mut self, now_ms: u64, mut held: Box<Held>, reason: &str) -> Vec<Effect> {
         match held.stage {
             Stage::Fetching | Stage::Working => {
                 held.stage = Stage::Stopping(Then::Discard);
@@ -282,7 +283,7 @@ impl Session {
 
     /// A job under way goes back to the queue; one that is nearly done is reported first. Asked twice, nothing is
     /// waited for.
-    fn asked_to_stop(&mut self, mut held: Held, stage: Stage) -> Vec<Effect> {
+    fn asked_to_stop(&mut self, mut held: Box<Held>, stage: Stage) -> Vec<Effect> {
         if self.stopping {
             let mut effects = vec![Effect::CleanUp];
             effects.extend(self.quit(Ok(())));
@@ -299,7 +300,7 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, mut held: Held, outcome: Outcome) -> Vec<Effect> {
+    fn finish(&mut self, mut held: Box<Held>, outcome: Outcome) -> Vec<Effect> {
         held.stage = Stage::Finishing(outcome.clone());
         self.hold(held, vec![Effect::Finish(outcome)])
     }
@@ -318,7 +319,7 @@ impl Session {
         vec![Effect::Claim]
     }
 
-    fn hold(&mut self, held: Held, effects: Vec<Effect>) -> Vec<Effect> {
+    fn hold(&mut self, held: Box<Held>, effects: Vec<Effect>) -> Vec<Effect> {
         self.state = State::Holding(held);
         effects
     }

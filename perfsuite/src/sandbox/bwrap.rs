@@ -1,5 +1,6 @@
 //! The walls: bubblewrap's arguments, and what root prepares before it.
 
+use super::cgroup::Group;
 use super::command::{Access, Command, Network, RUST_INSIDE};
 use super::sys::{self, BeforeExec, Directory, Rlimit, Staged};
 use super::{Toolchain, seccomp};
@@ -37,7 +38,9 @@ const ETC_FETCH: &[&str] = &[
 pub struct Bubblewrap {
     program: PathBuf,
     version: String,
-    seccomp: Vec<u8>,
+    /// System call filters, without and with network.
+    closed: Vec<u8>,
+    fetching: Vec<u8>,
     /// Run by root: the user to become, and the mount point where root stages what that user may not reach.
     as_root: Option<AsRoot>,
 }
@@ -50,17 +53,26 @@ struct AsRoot {
 
 impl Bubblewrap {
     pub(super) fn find(uid: u32) -> anyhow::Result<Bubblewrap> {
-        let program = PathBuf::from("bwrap");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program =
+            std::env::split_paths(&path).map(|directory| directory.join("bwrap")).find(|file| file.is_file());
+        let program = program.context("bubblewrap is not installed (no `bwrap` on the PATH)")?;
         let output = std::process::Command::new(&program)
             .arg("--version")
             .output()
-            .context("bubblewrap is not installed (no `bwrap` on the PATH)")?;
+            .with_context(|| format!("cannot run {}", program.display()))?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let as_root = match sys::effective_uid() {
             0 => Some(AsRoot { uid, stage: staging_directory()? }),
             _ => None,
         };
-        Ok(Bubblewrap { program, version, seccomp: seccomp::program()?, as_root })
+        Ok(Bubblewrap {
+            program,
+            version,
+            closed: seccomp::program(Network::None)?,
+            fetching: seccomp::program(Network::Fetch)?,
+            as_root,
+        })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -70,8 +82,11 @@ impl Bubblewrap {
         }
     }
 
-    pub(super) fn seccomp(&self) -> &[u8] {
-        &self.seccomp
+    pub(super) fn seccomp(&self, network: Network) -> &[u8] {
+        match network {
+            Network::None => &self.closed,
+            Network::Fetch => &self.fetching,
+        }
     }
 
     /// The user that owns what measured code may write, when that is not the runner's own.
@@ -88,6 +103,7 @@ impl Bubblewrap {
         command: &Command,
         toolchain: &Toolchain,
         pipes: Descriptors,
+        group: Option<&Group>,
     ) -> io::Result<(std::process::Command, BeforeExec)> {
         let mut wrapped = std::process::Command::new(&self.program);
         let mut staged = Vec::new();
@@ -171,18 +187,19 @@ impl Bubblewrap {
         args.push("--".into());
         args.push(command.program.clone());
         args.extend(command.args.iter().cloned());
-        wrapped.args(args).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir("/");
+        wrapped.args(args).env_clear().current_dir("/");
 
         let stage = match &self.as_root {
             Some(root) => Some((c_string(root.stage.path())?, staged)),
             None => None,
         };
-        let mut limits = limits(command)?;
+        let mut limits = limits(command, group)?;
         if self.as_root.is_some() {
             limits.push(processes(command));
         }
         let before = BeforeExec {
             stage,
+            join: door(group)?,
             become_user: self.as_root.as_ref().map(|root| root.uid),
             limits,
             inherit: vec![pipes.seccomp, pipes.info, pipes.block],
@@ -216,18 +233,27 @@ pub(super) struct Descriptors {
 }
 
 fn processes(command: &Command) -> Rlimit {
-    Rlimit { resource: libc::RLIMIT_NPROC as u32, value: command.limits.processes }
+    Rlimit { resource: libc::RLIMIT_NPROC, value: command.limits.processes }
 }
 
-/// The limits that mean the same inside and outside.
-pub(super) fn limits(command: &Command) -> io::Result<Vec<Rlimit>> {
+pub(super) fn door(group: Option<&Group>) -> io::Result<Option<CString>> {
+    group.map(|group| c_string(group.door())).transpose()
+}
+
+/// The limits that mean the same inside and outside. Where a group bounds the memory of all, address space is free:
+/// some programs reserve far more than they use.
+pub(super) fn limits(command: &Command, group: Option<&Group>) -> io::Result<Vec<Rlimit>> {
     // A compiler reserves several times the memory that it ever touches (an arena per thread).
     const ADDRESS_SPACE_PER_MEMORY: u64 = 4;
     // Enough for any server under test; the same on every machine.
     const FILES_MAX: u64 = 65_536;
+    let address_space = match group {
+        Some(_) => libc::RLIM_INFINITY,
+        None => command.limits.memory_bytes.saturating_mul(ADDRESS_SPACE_PER_MEMORY),
+    };
     let wanted = [
         (libc::RLIMIT_DATA, command.limits.memory_bytes),
-        (libc::RLIMIT_AS, command.limits.memory_bytes.saturating_mul(ADDRESS_SPACE_PER_MEMORY)),
+        (libc::RLIMIT_AS, address_space),
         (libc::RLIMIT_FSIZE, command.limits.file_bytes),
         (libc::RLIMIT_CORE, 0),
         (libc::RLIMIT_NOFILE, FILES_MAX),
@@ -235,10 +261,7 @@ pub(super) fn limits(command: &Command) -> io::Result<Vec<Rlimit>> {
     ];
     wanted
         .into_iter()
-        .map(|(resource, value)| {
-            let resource = resource as u32;
-            Ok(Rlimit { resource, value: value.min(sys::hard_limit(resource)?) })
-        })
+        .map(|(resource, value)| Ok(Rlimit { resource, value: value.min(sys::hard_limit(resource)?) }))
         .collect()
 }
 

@@ -38,7 +38,11 @@ fn hostile() -> &'static Path {
         let mut command = sandbox.command("rustc");
         let source = command.read(&source, super::SOURCE_INSIDE);
         let seen = command.write(&target, super::TARGET_INSIDE);
-        command.arg("-o").arg(seen.join("hostile")).arg(source.join("hostile.rs")).deadline(DEADLINE);
+        command
+            .args(["--edition", "2024", "-o"])
+            .arg(seen.join("hostile"))
+            .arg(source.join("hostile.rs"))
+            .deadline(DEADLINE);
         let finished = sandbox.run(&command, &Unobserved).unwrap();
         assert!(finished.success(), "{} {}", finished.in_words(), finished.stderr_tail);
         (work, target.join("hostile"))
@@ -256,6 +260,65 @@ fn memory_has_a_bound() {
         let finished = run(&sandbox, &beyond);
         assert!(!finished.stdout_text().contains("allocated"), "{}", finished.stdout_text());
     }
+}
+
+#[test]
+fn memory_of_many_processes_has_a_bound_together() {
+    for sandbox in walls().into_iter().chain([no_walls()]) {
+        if sandbox.cgroups.is_none() {
+            eprintln!(
+                "skipped: no control group can be made here, so that memory is limited by process only"
+            );
+            return;
+        }
+        let limits = Limits { memory_bytes: 256 << 20, deadline: DEADLINE, ..Limits::default() };
+        for (processes, fits) in [("2", true), ("8", false)] {
+            let mut command = attack(&sandbox, &["hoard", &(64 << 20).to_string(), processes]);
+            command.limits(limits);
+            let finished = run(&sandbox, &command);
+            assert_eq!(
+                finished.stdout_text().contains("all live"),
+                fits,
+                "{processes}: {}",
+                finished.in_words()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_link_that_measured_code_planted_is_not_followed() {
+    for sandbox in walls().into_iter().chain([no_walls()]) {
+        let (target, secret) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut command = sandbox.command("true");
+        command.write(&target, super::TARGET_INSIDE);
+        assert!(run(&sandbox, &command).success());
+        std::fs::create_dir(target.path().join("release")).unwrap();
+        std::os::unix::fs::symlink(secret.path(), target.path().join("link")).unwrap();
+        for (path, refused) in [("release", false), ("link", true)] {
+            let mut command = sandbox.command("true");
+            command.read(target.path().join(path), "/build/read");
+            let result = sandbox.run(&command, &Unobserved);
+            assert_eq!(result.is_err(), refused, "{path}");
+        }
+    }
+}
+
+#[test]
+fn fetching_reaches_the_network_and_no_local_socket() {
+    let Some(sandbox) = walls() else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut command = attack(&sandbox, &["connect", &address]);
+    command.network(super::Network::Fetch);
+    assert_eq!(said(&run(&sandbox, &command)), "done");
+    let socket = [libc::SYS_socket.to_string(), libc::AF_UNIX.to_string(), libc::SOCK_STREAM.to_string()];
+    let mut command = attack(&sandbox, &["syscall", &socket[0], &socket[1], &socket[2]]);
+    command.network(super::Network::Fetch);
+    assert_eq!(said(&run(&sandbox, &command)), libc::EPERM.to_string());
+    let mut command = attack(&sandbox, &["read", "/etc/shadow"]);
+    command.network(super::Network::Fetch);
+    assert_eq!(said(&run(&sandbox, &command)), "NotFound");
 }
 
 #[test]

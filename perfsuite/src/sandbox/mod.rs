@@ -6,6 +6,7 @@
 //! empty environment and the same limits where the system has them: good for one's own code only.
 
 mod bwrap;
+mod cgroup;
 mod command;
 #[cfg(test)]
 mod hostile_tests;
@@ -23,11 +24,11 @@ use crate::observe::Observer;
 use crate::process::{Echo, Finished};
 use anyhow::Context;
 use command::{Access, Talk};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The user that measured code runs as when the runner is root: no system hands out this number (it lies between the
 /// ranges for people and for services), so it owns nothing but the job's files.
@@ -58,6 +59,9 @@ pub(crate) enum Walls {
 pub struct Sandbox {
     kind: Arc<Kind>,
     toolchain: Arc<Toolchain>,
+    cgroups: Option<cgroup::Cgroups>,
+    /// Directories that measured code has been able to write to: no link in them is trusted.
+    written: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 #[derive(Debug)]
@@ -80,12 +84,18 @@ impl Sandbox {
     pub fn detect_as(preference: Preference, uid: u32) -> anyhow::Result<Sandbox> {
         anyhow::ensure!(uid != 0, "the sandbox's user must not be root");
         let toolchain = Arc::new(Toolchain::find()?);
+        let cgroups = cgroup::Cgroups::find();
+        let of = |kind| Sandbox {
+            kind: Arc::new(kind),
+            toolchain: toolchain.clone(),
+            cgroups: cgroups.clone(),
+            written: Arc::default(),
+        };
         let kind = match preference {
             Preference::Off => Kind::None { reason: "switched off".into(), missing: None },
             Preference::Auto => match bwrap::Bubblewrap::find(uid) {
                 Ok(found) => {
-                    let candidate =
-                        Sandbox { kind: Arc::new(Kind::Bubblewrap(found)), toolchain: toolchain.clone() };
+                    let candidate = of(Kind::Bubblewrap(found));
                     match candidate.try_out() {
                         Ok(()) => return Ok(candidate),
                         Err(error) => Kind::None { reason: format!("{error:#}"), missing: None },
@@ -96,7 +106,7 @@ impl Sandbox {
                 }
             },
         };
-        Ok(Sandbox { kind: Arc::new(kind), toolchain })
+        Ok(of(kind))
     }
 
     pub fn kind(&self) -> &Kind {
@@ -111,12 +121,16 @@ impl Sandbox {
         &self.toolchain
     }
 
-    /// One line for the environment: `bubblewrap 0.8.0, as user 61000`, or `none: ` and the reason.
+    /// One line for the environment: `bubblewrap 0.8.0, as user 61000, memory by cgroup`, or `none: ` and the reason.
     pub fn describe(&self) -> String {
         match &*self.kind {
-            Kind::Bubblewrap(bubblewrap) => bubblewrap.describe(),
+            Kind::Bubblewrap(bubblewrap) => format!("{}, {}", bubblewrap.describe(), self.memory_by()),
             Kind::None { reason, .. } => format!("none: {reason}"),
         }
+    }
+
+    fn memory_by(&self) -> &'static str {
+        if self.cgroups.is_some() { "memory by cgroup" } else { "memory by process" }
     }
 
     /// What to install for walls, where that is what is missing.
@@ -188,6 +202,28 @@ impl Sandbox {
         }
     }
 
+    /// Refuses a path that leads through a link which measured code may have planted, since the runner would follow it
+    /// with its own rights. Remembers what is about to become writable.
+    fn vet(&self, command: &Command) -> io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for mount in &command.mounts {
+            let host = std::path::absolute(&mount.host)?;
+            let below = written.iter().find(|directory| host.starts_with(directory) && host != **directory);
+            if let Some(directory) = below {
+                for part in host.ancestors().take_while(|part| part != directory) {
+                    if std::fs::symlink_metadata(part)?.is_symlink() {
+                        let words = format!("{} is a link that measured code may have made", part.display());
+                        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+                    }
+                }
+            }
+            if mount.access == Access::Write {
+                written.insert(host);
+            }
+        }
+        Ok(())
+    }
+
     /// Starts the smallest program inside the walls, since a system may have bubblewrap and forbid what it needs.
     fn try_out(&self) -> anyhow::Result<()> {
         let mut command = self.command("true");
@@ -214,7 +250,7 @@ fn bubblewrap_missing() -> MissingTool {
 }
 
 /// Directories that a command may write to, for the disk limit.
-fn writable(command: &Command) -> Vec<std::path::PathBuf> {
+fn writable(command: &Command) -> Vec<PathBuf> {
     let writes = command.mounts.iter().filter(|mount| mount.access == Access::Write);
     writes.map(|mount| mount.host.clone()).collect()
 }

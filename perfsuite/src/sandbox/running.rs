@@ -1,5 +1,6 @@
 //! Starting a command inside or outside walls, and the handle on one that runs.
 
+use super::cgroup::Group;
 use super::command::{Command, Talk};
 use super::sys::{self, BeforeExec, Rlimit};
 use super::{Kind, Sandbox, bwrap, writable};
@@ -25,10 +26,11 @@ pub(super) fn run(sandbox: &Sandbox, command: &Command, observer: &dyn Observer)
     let mut started = start(sandbox, command)?;
     let watch = watch(command, started.at);
     process::attend(&mut started.child, &started.family, watch, observer)
+    // The group is free again only now that all are dead.
 }
 
 pub(super) fn spawn(sandbox: &Sandbox, command: &Command) -> io::Result<Running> {
-    let Started { mut child, family, at, init } = start(sandbox, command)?;
+    let Started { mut child, family, at, init, group } = start(sandbox, command)?;
     let pid = child.id();
     let talk = match (command.talk, child.stdin.take()) {
         (Talk::Lines, Some(stdin)) => {
@@ -45,9 +47,10 @@ pub(super) fn spawn(sandbox: &Sandbox, command: &Command) -> io::Result<Running>
     let watch = watch(command, at);
     let attendant = {
         let (family, stop) = (family.clone(), stop.clone());
-        std::thread::Builder::new()
-            .name("attend".into())
-            .spawn(move || process::attend(&mut child, &family, watch, &*stop))?
+        std::thread::Builder::new().name("attend".into()).spawn(move || {
+            let _until_all_are_dead = group;
+            process::attend(&mut child, &family, watch, &*stop)
+        })?
     };
     Ok(Running { pid, init, family, stop, talk, attendant: Some(attendant) })
 }
@@ -182,39 +185,54 @@ struct Started {
     at: Instant,
     /// The first process inside the walls.
     init: Option<u32>,
+    group: Option<Group>,
 }
 
 fn start(sandbox: &Sandbox, command: &Command) -> io::Result<Started> {
+    sandbox.vet(command)?;
+    let group = match &sandbox.cgroups {
+        Some(cgroups) => Some(cgroups.group(command.limits.memory_bytes)?),
+        None => None,
+    };
     match sandbox.kind() {
-        Kind::Bubblewrap(bubblewrap) => start_walled(sandbox, bubblewrap, command),
-        Kind::None { .. } => start_bare(command),
+        Kind::Bubblewrap(bubblewrap) => start_walled(sandbox, bubblewrap, command, group),
+        Kind::None { .. } => start_bare(command, group),
     }
 }
 
-fn start_bare(command: &Command) -> io::Result<Started> {
+fn start_bare(command: &Command, group: Option<Group>) -> io::Result<Started> {
     let mut bare = std::process::Command::new(&command.program);
     bare.args(&command.args).env_clear().envs(&command.env);
     if let Some(cwd) = &command.cwd {
         bare.current_dir(cwd);
     }
     pipe_streams(&mut bare, command);
-    let before =
-        BeforeExec { limits: bwrap::limits(command)?, die_with_parent: true, ..BeforeExec::default() };
+    let before = BeforeExec {
+        limits: bwrap::limits(command, group.as_ref())?,
+        join: bwrap::door(group.as_ref())?,
+        die_with_parent: true,
+        ..BeforeExec::default()
+    };
     sys::before_exec(&mut bare, before);
     let at = Instant::now();
     let child = bare.spawn()?;
     let family = Family::new(child.id(), None);
-    Ok(Started { child, family, at, init: None })
+    Ok(Started { child, family, at, init: None, group })
 }
 
-fn start_walled(sandbox: &Sandbox, bubblewrap: &bwrap::Bubblewrap, command: &Command) -> io::Result<Started> {
+fn start_walled(
+    sandbox: &Sandbox,
+    bubblewrap: &bwrap::Bubblewrap,
+    command: &Command,
+    group: Option<Group>,
+) -> io::Result<Started> {
     let (seccomp_read, seccomp_write) = sys::pipe()?;
     let (info_read, info_write) = sys::pipe()?;
     let (block_read, block_write) = sys::pipe()?;
     // Fits the pipe's buffer (a test says so), so that this does not wait for a reader.
-    File::from(seccomp_write).write_all(bubblewrap.seccomp())?;
+    File::from(seccomp_write).write_all(bubblewrap.seccomp(command.network))?;
     let pipes = bwrap::Descriptors::of(&seccomp_read, &info_write, &block_read);
-    let (mut wrapped, before) = bubblewrap.prepare(command, sandbox.toolchain(), pipes)?;
+    let (mut wrapped, before) = bubblewrap.prepare(command, sandbox.toolchain(), pipes, group.as_ref())?;
     pipe_streams(&mut wrapped, command);
     sys::before_exec(&mut wrapped, before);
     let at = Instant::now();
@@ -225,7 +243,7 @@ fn start_walled(sandbox: &Sandbox, bubblewrap: &bwrap::Bubblewrap, command: &Com
         Err(error) => return Err(io::Error::other(format!("{error}{}", complaint(&mut child)))),
     };
     let family = Family::new(child.id(), Some(handle));
-    Ok(Started { child, family, at, init: Some(init) })
+    Ok(Started { child, family, at, init: Some(init), group })
 }
 
 /// bubblewrap has made the namespaces and waits: sets the limit that counts only from here on, and lets it go on.

@@ -1,5 +1,6 @@
 //! The system calls that measured code may not make, as a filter for bubblewrap.
 
+use super::Network;
 use anyhow::Context;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -59,26 +60,31 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_vhangup,
 ];
 
-/// The only socket families: the others (netlink, packet, vsock, bluetooth, …) reach the kernel or the host.
-const SOCKET_FAMILIES: [libc::c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+/// The only socket families: the others (netlink, packet, vsock, bluetooth, …) reach the kernel or the host. In the
+/// host's network namespace local sockets do so too, by their abstract names.
+fn socket_families(network: Network) -> &'static [libc::c_int] {
+    match network {
+        Network::None => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6],
+        Network::Fetch => &[libc::AF_INET, libc::AF_INET6],
+    }
+}
 
 /// The filter's program as bytes, in the form that `bwrap --seccomp` reads.
-pub(crate) fn program() -> anyhow::Result<Vec<u8>> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        DENIED.iter().map(|&call| (call as i64, vec![])).collect();
+pub(crate) fn program(network: Network) -> anyhow::Result<Vec<u8>> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|&call| (call, vec![])).collect();
     let no_other_family = SeccompRule::new(
-        SOCKET_FAMILIES
+        socket_families(network)
             .iter()
             .map(|&family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64))
             .collect::<Result<_, _>>()?,
     )?;
-    rules.insert(libc::SYS_socket as i64, vec![no_other_family]);
+    rules.insert(libc::SYS_socket, vec![no_other_family]);
     // TIOCSTI types into the terminal, TIOCLINUX pastes into it; TIOCSETD loads line disciplines.
-    let terminal = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, libc::TIOCSETD as u64].map(|request| {
+    let terminal = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD].map(|request| {
         SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)
             .and_then(|condition| SeccompRule::new(vec![condition]))
     });
-    rules.insert(libc::SYS_ioctl as i64, terminal.into_iter().collect::<Result<_, _>>()?);
+    rules.insert(libc::SYS_ioctl, terminal.into_iter().collect::<Result<_, _>>()?);
     let arch =
         TargetArch::try_from(std::env::consts::ARCH).context("no system call filter for this processor")?;
     let filter =
@@ -124,10 +130,12 @@ mod tests {
 
     #[test]
     fn the_program_is_whole_statements_and_fits_a_pipe() {
-        let bytes = program().unwrap();
-        assert_eq!(bytes.len() % 8, 0);
-        assert!(bytes.len() / 8 > DENIED.len());
-        // bubblewrap gets it through a pipe that nobody reads while it is written.
-        assert!(bytes.len() < 65_536, "{} bytes", bytes.len());
+        for network in [Network::None, Network::Fetch] {
+            let bytes = program(network).unwrap();
+            assert_eq!(bytes.len() % 8, 0);
+            assert!(bytes.len() / 8 > DENIED.len());
+            // bubblewrap gets it through a pipe that nobody reads while it is written.
+            assert!(bytes.len() < 65_536, "{} bytes", bytes.len());
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Directory {
 pub(crate) struct BeforeExec {
     /// The mount point of the staging tmpfs, and what is bound below it.
     pub(crate) stage: Option<(CString, Vec<Staged>)>,
+    /// The `cgroup.procs` of the group to join.
+    pub(crate) join: Option<CString>,
     /// The unprivileged user to become.
     pub(crate) become_user: Option<u32>,
     pub(crate) limits: Vec<Rlimit>,
@@ -55,13 +57,16 @@ pub(crate) fn before_exec(command: &mut Command, before: BeforeExec) {
 
 impl BeforeExec {
     fn apply(&self) -> io::Result<()> {
+        if let Some(door) = &self.join {
+            join(door)?;
+        }
         if let Some((root, mounts)) = &self.stage {
             stage(root, mounts)?;
         }
         for limit in &self.limits {
             let value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
             // SAFETY: `value` lives through the call.
-            check(unsafe { libc::setrlimit(limit.resource as _, &value) })?;
+            check(unsafe { libc::setrlimit(limit.resource, &value) })?;
         }
         if let Some(uid) = self.become_user {
             // SAFETY: no pointers but the empty group list, whose length is zero.
@@ -82,6 +87,18 @@ impl BeforeExec {
             }
         }
         Ok(())
+    }
+}
+
+/// Moves this process into a control group, by its `cgroup.procs`.
+fn join(door: &CString) -> io::Result<()> {
+    // SAFETY: the path is a C string and the byte is static; both outlive their calls. Zero stands for the writer.
+    unsafe {
+        let fd = check(libc::open(door.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
+        let written = libc::write(fd, c"0".as_ptr().cast(), 1);
+        let error = io::Error::last_os_error();
+        check(libc::close(fd))?;
+        if written == 1 { Ok(()) } else { Err(error) }
     }
 }
 
@@ -208,7 +225,7 @@ pub(crate) fn kill_group(leader: u32) {
 pub(crate) fn limit_process(pid: u32, limit: Rlimit) -> io::Result<()> {
     let value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
     // SAFETY: `value` outlives the call; the old limit is not asked for.
-    check(unsafe { libc::prlimit(pid as libc::pid_t, limit.resource as _, &value, std::ptr::null_mut()) })
+    check(unsafe { libc::prlimit(pid as libc::pid_t, limit.resource, &value, std::ptr::null_mut()) })
         .map(drop)
 }
 
@@ -216,7 +233,7 @@ pub(crate) fn limit_process(pid: u32, limit: Rlimit) -> io::Result<()> {
 pub(crate) fn hard_limit(resource: u32) -> io::Result<u64> {
     let mut value = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `value` outlives the call.
-    check(unsafe { libc::getrlimit(resource as _, &mut value) })?;
+    check(unsafe { libc::getrlimit(resource, &mut value) })?;
     Ok(value.rlim_max)
 }
 

@@ -1,4 +1,5 @@
 //! The runner against a server on loopback: real HTTP, real git, a measurement that takes no time.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
