@@ -3,6 +3,7 @@
 mod compare;
 mod judge;
 mod report;
+mod runner;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Judge(judge::JudgeArgs),
     Report(report::ReportArgs),
+    Runner(crate::runner::RunnerArgs),
 }
 
 /// What a command found, as its exit code: 0, 1, 2.
@@ -57,6 +59,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Judge(args) => judge::run(args),
         Command::Report(args) => report::run(args),
+        Command::Runner(args) => runner::run(args),
     };
     match answer {
         Ok(answer) => answer.into(),

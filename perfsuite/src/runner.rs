@@ -2,10 +2,12 @@
 
 mod args;
 mod calls;
+mod here;
 mod source;
 mod work;
 
 pub use args::RunnerArgs;
+pub use here::Here;
 
 use crate::http::Client;
 use crate::model::wire::{Lease, Phase, Progress};

@@ -20,9 +20,13 @@ pub struct RunnerArgs {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Directory for jobs and caches [default: paceline-runner in the user's cache directory].
+    /// Directory for jobs [default: paceline-runner in the user's cache directory].
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
+
+    /// Where builds are kept from job to job [default: `cache` in the work directory].
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
 
     /// End after one job.
     #[arg(long)]
@@ -62,7 +66,7 @@ impl RunnerArgs {
 
     /// Where builds are kept from job to job.
     pub fn cache_dir(&self) -> PathBuf {
-        self.work_dir().join("cache")
+        self.cache_dir.clone().unwrap_or_else(|| self.work_dir().join("cache"))
     }
 }
 
