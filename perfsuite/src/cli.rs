@@ -6,6 +6,7 @@ mod report;
 mod runner;
 mod text;
 
+use crate::load::{round, upstream};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,6 +25,10 @@ enum Command {
     Judge(judge::JudgeArgs),
     Report(report::ReportArgs),
     Runner(crate::runner::RunnerArgs),
+    Upstream(upstream::UpstreamArgs),
+    /// Play one round of a load scenario: its plan on stdin, its outcome on stdout, a line of JSON each.
+    #[command(hide = true)]
+    LoadRound,
 }
 
 /// What a command found, as its exit code: 0, 1, 2.
@@ -60,6 +65,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Judge(args) => judge::run(args),
         Command::Report(args) => report::run(args),
         Command::Runner(args) => runner::run(args),
+        Command::Upstream(args) => upstream::run(args).map(|()| Answer::NoChange),
+        Command::LoadRound => round::run().map(|()| Answer::NoChange),
     };
     match answer {
         Ok(answer) => answer.into(),

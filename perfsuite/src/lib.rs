@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod cli;
 pub mod host;
 pub mod http;
+pub mod load;
 pub mod measure;
 pub mod model;
 pub mod observe;

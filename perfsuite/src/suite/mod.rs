@@ -1,3 +1,4 @@
 //! The kinds of suites: each runs rounds of both sides and hands back series.
 
 pub mod criterion;
+pub mod load;

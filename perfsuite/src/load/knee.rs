@@ -1,0 +1,149 @@
+//! The search for the knee: the largest open-loop rate whose p99 stays under the limit. Pure: probes are run elsewhere.
+
+use super::wire::{KneeLimit, KneeResult, Probe};
+
+/// Requests a second of the first probe: any HTTP server does this, so that the climb starts on firm ground.
+const START: f64 = 1_000.0;
+/// Below this a scenario's percentiles would need minutes a round.
+const RATE_MIN: f64 = 50.0;
+/// The generator's own end on small machines; above it the search would measure the generator.
+const RATE_MAX: f64 = 50_000.0;
+/// The knee is known well enough when the next worse rate is this much above it: half of it is what will be used.
+const CLOSE_ENOUGH: f64 = 1.3;
+/// Probes at the same rate before it counts as too much: one bad half second on a busy machine says nothing.
+const TRIES: u32 = 3;
+/// All probes together: 9 doublings, a few steps back, each three times at worst.
+pub const PROBES_MAX: usize = 36;
+/// Failed requests of a probe that still passes: one in a thousand.
+const ERROR_SHARE_MAX: f64 = 0.001;
+
+/// Asks for one probe after another until the knee is between two rates.
+#[derive(Clone, Debug)]
+pub struct KneeSearch {
+    p99_limit_ns: u64,
+    held: Option<f64>,
+    missed: Option<(f64, KneeLimit)>,
+    /// Misses at the rate that is being tried.
+    misses: u32,
+    probes: Vec<Probe>,
+}
+
+impl KneeSearch {
+    pub fn new(p99_limit_ns: u64) -> Self {
+        Self { p99_limit_ns, held: None, missed: None, misses: 0, probes: Vec::new() }
+    }
+
+    /// The rate to try next; `None` when the knee is known or nothing is left to try.
+    pub fn next_rate(&self) -> Option<f64> {
+        if self.probes.len() >= PROBES_MAX {
+            return None;
+        }
+        if self.misses > 0 {
+            return self.probes.last().map(|probe| probe.rate_per_second);
+        }
+        match (self.held, self.missed) {
+            (None, None) => Some(START),
+            (Some(held), None) => (held < RATE_MAX).then(|| (held * 2.0).min(RATE_MAX)),
+            (None, Some((missed, _))) => (missed > RATE_MIN).then(|| (missed / 4.0).max(RATE_MIN)),
+            (Some(held), Some((missed, _))) => (missed > held * CLOSE_ENOUGH).then(|| (held * missed).sqrt()),
+        }
+    }
+
+    /// What a probe at [`Self::next_rate`] saw of `requests` requests.
+    pub fn saw(&mut self, probe: Probe, requests: u64) {
+        let rate = probe.rate_per_second;
+        self.probes.push(probe);
+        let erred = probe.errors as f64 > requests as f64 * ERROR_SHARE_MAX;
+        if !erred && probe.p99_ns <= self.p99_limit_ns {
+            self.held = Some(rate);
+            self.misses = 0;
+            return;
+        }
+        self.misses += 1;
+        if self.misses >= TRIES {
+            // Late by half of the limit: then it was not (only) the server that was slow.
+            let generator = !erred && probe.lateness_p99_ns > self.p99_limit_ns / 2;
+            self.missed = Some((rate, if generator { KneeLimit::Generator } else { KneeLimit::Server }));
+            self.misses = 0;
+        }
+    }
+
+    pub fn result(self) -> KneeResult {
+        KneeResult {
+            rate_per_second: self.held.unwrap_or(0.0),
+            limited_by: self.missed.map_or(KneeLimit::Search, |(_, limit)| limit),
+            probes: self.probes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: u64 = 10_000_000;
+
+    /// Runs the search against a server that holds up to `capacity`, but for the probes of `unlucky`.
+    fn search(capacity: f64, unlucky: &[usize]) -> KneeResult {
+        let mut search = KneeSearch::new(LIMIT);
+        let mut n = 0;
+        while let Some(rate) = search.next_rate() {
+            let slow = rate > capacity || unlucky.contains(&n);
+            let p99_ns = if slow { LIMIT * 5 } else { LIMIT / 10 };
+            search.saw(Probe { rate_per_second: rate, p99_ns, lateness_p99_ns: 1000, errors: 0 }, 500);
+            n += 1;
+        }
+        search.result()
+    }
+
+    proptest! {
+        #[test]
+        fn the_knee_is_found_from_below_and_close(capacity in 60.0f64..45_000.0) {
+            let result = search(capacity, &[]);
+            prop_assert!(result.rate_per_second <= capacity);
+            prop_assert!(result.rate_per_second * CLOSE_ENOUGH * 1.01 >= capacity, "{result:?} of {capacity}");
+            prop_assert!(result.probes.len() <= PROBES_MAX);
+            prop_assert_eq!(result.limited_by, KneeLimit::Server);
+        }
+    }
+
+    #[test]
+    fn one_bad_probe_does_not_move_the_knee() {
+        assert_eq!(search(9_000.0, &[0, 2, 5]).rate_per_second, search(9_000.0, &[]).rate_per_second);
+    }
+
+    #[test]
+    fn a_server_that_never_holds_ends_the_search_at_zero() {
+        let result = search(1.0, &[]);
+        assert_eq!(result.rate_per_second, 0.0);
+        assert!(result.probes.last().unwrap().rate_per_second <= RATE_MIN);
+    }
+
+    #[test]
+    fn a_server_without_end_is_bounded_by_the_search() {
+        let result = search(1e9, &[]);
+        assert_eq!((result.rate_per_second, result.limited_by), (RATE_MAX, KneeLimit::Search));
+    }
+
+    #[test]
+    fn a_late_generator_is_not_the_servers_fault() {
+        let mut search = KneeSearch::new(LIMIT);
+        while let Some(rate) = search.next_rate() {
+            let late = rate > 4_000.0;
+            let (p99_ns, lateness_p99_ns) = if late { (LIMIT * 3, LIMIT * 2) } else { (1000, 1000) };
+            search.saw(Probe { rate_per_second: rate, p99_ns, lateness_p99_ns, errors: 0 }, 500);
+        }
+        assert_eq!(search.result().limited_by, KneeLimit::Generator);
+    }
+
+    #[test]
+    fn errors_are_a_miss_however_fast() {
+        let mut search = KneeSearch::new(LIMIT);
+        while let Some(rate) = search.next_rate() {
+            let errors = if rate > 2_000.0 { 100 } else { 0 };
+            search.saw(Probe { rate_per_second: rate, p99_ns: 1000, lateness_p99_ns: 1000, errors }, 500);
+        }
+        assert!(search.result().rate_per_second <= 2_000.0);
+    }
+}

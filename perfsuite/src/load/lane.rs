@@ -1,0 +1,349 @@
+//! One side's keep-alive connections, its queue of requests that wait for one, and its tally.
+
+use super::{
+    response::{Answer, Bad, ResponseReader},
+    wire::{ErrorKind, Tally},
+};
+use crate::model::{Side, job::Request};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+
+/// One request on the wire: it must fit into an empty socket buffer, because it is written in one go.
+const REQUEST_MAX_BYTES: usize = 8 << 10;
+/// Bytes taken from a socket at once.
+const READ_BYTES: usize = 16 << 10;
+/// Between two attempts to connect: a server that is gone is asked a few hundred times in a round, not a million.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
+
+/// One side. Shared by the pacer, which sends, and one task per connection, which receives. The lock is never held
+/// across an await, and all of it runs on one thread, so it is never contended.
+pub(super) struct Lane {
+    pub(super) side: Side,
+    address: SocketAddr,
+    requests: Vec<Prepared>,
+    state: Mutex<State>,
+}
+
+struct Prepared {
+    wire: Vec<u8>,
+    head: bool,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    /// Round robin, so that every connection (and every thread of a server that shares them out) gets its part.
+    idle: VecDeque<usize>,
+    waiting: VecDeque<Pending>,
+    run: u32,
+    begun: Instant,
+    /// Requests of this run without an outcome.
+    outstanding: usize,
+    tally: Tally,
+}
+
+struct Slot {
+    stream: Option<Arc<TcpStream>>,
+    flight: Option<Pending>,
+    reader: ResponseReader,
+    /// Has carried a whole exchange: a close at the next request may be an old keep-alive limit.
+    served: bool,
+}
+
+/// A request that is due, on its way or not.
+#[derive(Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) due: Duration,
+    pub(super) template: u32,
+    pub(super) run: u32,
+    retried: bool,
+}
+
+impl Pending {
+    pub(super) fn new(due: Duration, template: u32, run: u32) -> Self {
+        Self { due, template, run, retried: false }
+    }
+}
+
+/// A request template that cannot be put on the wire.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "request {method:?} {path:?} is not one: a method is a word, a path starts with / and has no spaces, both together at most {REQUEST_MAX_BYTES} bytes"
+)]
+pub struct BadRequest {
+    method: String,
+    path: String,
+}
+
+impl Lane {
+    pub(super) fn new(
+        side: Side,
+        address: SocketAddr,
+        connections: usize,
+        requests: &[Request],
+        response_max_bytes: u64,
+    ) -> Result<Self, BadRequest> {
+        let requests = requests.iter().map(|r| prepare(r, address)).collect::<Result<Vec<_>, _>>()?;
+        let slot = || Slot {
+            stream: None,
+            flight: None,
+            reader: ResponseReader::new(response_max_bytes),
+            served: false,
+        };
+        let state = State {
+            slots: (0..connections).map(|_| slot()).collect(),
+            idle: VecDeque::with_capacity(connections),
+            waiting: VecDeque::new(),
+            run: 0,
+            begun: Instant::now(),
+            outstanding: 0,
+            tally: Tally::new(),
+        };
+        Ok(Self { side, address, requests, state: Mutex::new(state) })
+    }
+
+    /// Starts counting anew; what is still on its way belongs to the run before and is no longer counted.
+    pub(super) fn begin(&self, run: u32, begun: Instant) {
+        let mut state = self.state();
+        state.waiting.clear();
+        (state.run, state.begun, state.outstanding) = (run, begun, 0);
+        state.tally = Tally::new();
+    }
+
+    /// Sends a request on a free connection, or lets it wait for one. Its latency counts from its due time.
+    pub(super) fn dispatch(&self, pending: Pending) {
+        let mut state = self.state();
+        state.tally.scheduled += 1;
+        state.outstanding += 1;
+        state.waiting.push_back(pending);
+        self.pump(&mut state);
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.state().outstanding
+    }
+
+    pub(super) fn connected(&self) -> usize {
+        self.state().slots.iter().filter(|slot| slot.stream.is_some()).count()
+    }
+
+    /// Ends the run. What has no outcome counts as unanswered, with the time that it has been waited for: leaving it
+    /// out would make a hanging server look fast.
+    pub(super) fn finish(&self) -> Tally {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let run = state.run;
+        let flying = state.slots.iter().filter_map(|slot| slot.flight.as_ref());
+        for pending in flying.chain(state.waiting.iter()).filter(|p| p.run == run) {
+            state.tally.latency.saturating_record(nanos(state.begun.elapsed().saturating_sub(pending.due)));
+            state.tally.count(ErrorKind::Unanswered);
+        }
+        state.waiting.clear();
+        state.outstanding = 0;
+        // A number that no request has: what arrives from now on is nobody's.
+        state.run = u32::MAX;
+        std::mem::replace(&mut state.tally, Tally::new())
+    }
+
+    /// Keeps one connection open and takes its responses, until it is dropped.
+    pub(super) async fn serve(self: Arc<Self>, slot: usize) {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let stream = match TcpStream::connect(self.address).await {
+                Ok(stream) => Arc::new(stream),
+                Err(_) => {
+                    self.state().tally.count(ErrorKind::Connect);
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Nagle's algorithm would hold a request back; where it cannot be switched off, requests are one write.
+            let _ = stream.set_nodelay(true);
+            self.opened(slot, stream.clone());
+            while self.receive(slot, &stream, &mut buffer).await {}
+            if self.closed(slot) {
+                tokio::time::sleep(RECONNECT_PAUSE).await;
+            }
+        }
+    }
+
+    fn opened(&self, slot: usize, stream: Arc<TcpStream>) {
+        let mut state = self.state();
+        state.slots[slot].stream = Some(stream);
+        state.slots[slot].served = false;
+        state.idle.push_back(slot);
+        self.pump(&mut state);
+    }
+
+    /// Takes what came; false when the connection is to be closed.
+    async fn receive(&self, slot: usize, stream: &TcpStream, buffer: &mut [u8]) -> bool {
+        if stream.readable().await.is_err() {
+            return false;
+        }
+        match stream.try_read(buffer) {
+            Ok(0) => false,
+            Ok(n) => self.received(slot, &buffer[..n]),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    fn received(&self, slot: usize, bytes: &[u8]) -> bool {
+        let mut state = self.state();
+        if state.slots[slot].flight.is_none() {
+            // Bytes that nobody asked for: this connection can no longer be trusted.
+            return false;
+        }
+        match state.slots[slot].reader.feed(bytes) {
+            Ok(None) => true,
+            Ok(Some(answer)) => {
+                state.answered(slot, answer);
+                if answer.reusable {
+                    state.idle.push_back(slot);
+                    self.pump(&mut state);
+                }
+                answer.reusable
+            }
+            Err(bad) => {
+                state.failed(slot, kind_of(bad));
+                false
+            }
+        }
+    }
+
+    /// The connection is gone. True when that looks like trouble, so that the next attempt should wait a little.
+    fn closed(&self, slot: usize) -> bool {
+        let mut state = self.state();
+        state.idle.retain(|&other| other != slot);
+        state.slots[slot].stream = None;
+        let served = state.slots[slot].served;
+        if let Some(mut pending) = state.slots[slot].flight {
+            let reader = &mut state.slots[slot].reader;
+            if !reader.begun() && served && !pending.retried {
+                // A keep-alive connection that closed just as we wrote: a client would send it again, and so do we,
+                // once, with its waiting counted on.
+                pending.retried = true;
+                state.slots[slot].flight = None;
+                if pending.run == state.run {
+                    state.waiting.push_front(pending);
+                    self.pump(&mut state);
+                }
+            } else {
+                match reader.end() {
+                    Ok(answer) => state.answered(slot, answer),
+                    Err(_) => state.failed(slot, ErrorKind::Closed),
+                }
+            }
+        }
+        !served
+    }
+
+    /// Brings waiting requests and free connections together.
+    fn pump(&self, state: &mut State) {
+        while let Some(&slot) = state.idle.front() {
+            let Some(pending) = state.waiting.pop_front() else { return };
+            state.idle.pop_front();
+            let request = &self.requests[pending.template as usize % self.requests.len()];
+            let slot = &mut state.slots[slot];
+            slot.reader.expect(request.head);
+            slot.flight = Some(pending);
+            if let Some(stream) = &slot.stream {
+                // A failed write is a closed connection, which its task sees; a short one (the peer reads nothing)
+                // leaves the request unanswered.
+                let _ = stream.try_write(&request.wire);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn answered(&mut self, slot: usize, answer: Answer) {
+        if answer.status >= 400 {
+            self.failed(slot, ErrorKind::Status);
+            return;
+        }
+        if let Some(pending) = self.ended(slot) {
+            let latency = self.begun.elapsed().saturating_sub(pending.due);
+            self.tally.latency.saturating_record(nanos(latency));
+            self.tally.answered += 1;
+        }
+    }
+
+    fn failed(&mut self, slot: usize, kind: ErrorKind) {
+        if self.ended(slot).is_some() {
+            self.tally.count(kind);
+        }
+    }
+
+    /// Frees the slot; its request when that belongs to this run.
+    fn ended(&mut self, slot: usize) -> Option<Pending> {
+        self.slots[slot].served = true;
+        let pending = self.slots[slot].flight.take()?;
+        if pending.run != self.run {
+            return None;
+        }
+        self.outstanding = self.outstanding.saturating_sub(1);
+        Some(pending)
+    }
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn kind_of(bad: Bad) -> ErrorKind {
+    match bad {
+        Bad::Malformed => ErrorKind::Malformed,
+        Bad::TooLarge => ErrorKind::TooLarge,
+        Bad::Truncated => ErrorKind::Closed,
+    }
+}
+
+fn prepare(request: &Request, address: SocketAddr) -> Result<Prepared, BadRequest> {
+    let Request { method, path } = request;
+    let bad =
+        || BadRequest { method: method.chars().take(40).collect(), path: path.chars().take(200).collect() };
+    let word = !method.is_empty() && method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    if !word || !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(bad());
+    }
+    let length = match method.as_str() {
+        "POST" | "PUT" | "PATCH" => "Content-Length: 0\r\n",
+        _ => "",
+    };
+    let wire = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: perfsuite\r\nAccept: */*\r\n{length}\r\n"
+    );
+    if wire.len() > REQUEST_MAX_BYTES {
+        return Err(bad());
+    }
+    Ok(Prepared { wire: wire.into_bytes(), head: method == "HEAD" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_cannot_smuggle_a_second_request() {
+        let check = |method: &str, path: &str| {
+            let request = Request { method: method.into(), path: path.into() };
+            prepare(&request, ([127, 0, 0, 1], 80).into()).is_ok()
+        };
+        assert!(check("GET", "/a?b=c"));
+        assert!(!check("GET", "/a b"));
+        assert!(!check("GET", "/a\r\nx: y"));
+        assert!(!check("GE T", "/"));
+        assert!(!check("", "/"));
+        assert!(!check("GET", "a"));
+        assert!(!check("GET", &format!("/{}", "a".repeat(REQUEST_MAX_BYTES))));
+    }
+}

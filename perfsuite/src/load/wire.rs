@@ -1,0 +1,274 @@
+//! What goes into one round and comes out of it, as JSON between the measuring process and the sandbox.
+
+use super::schedule::Spacing;
+use crate::model::{FailureReason, Side, job::Request};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{
+    Histogram,
+    serialization::{Deserializer, Serializer, V2Serializer},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Latencies are kept from 1 ns to a minute, with three digits: 0.1 % wide, 230 KiB a side.
+const LATENCY_MAX_NS: u64 = 60_000_000_000;
+const LATENCY_DIGITS: u8 = 3;
+/// One round's result: two histograms of at most 20,000 two-byte counters, in base64, and change.
+pub const RESULT_MAX_BYTES: usize = 1 << 20;
+/// A plan: commands and request templates.
+pub const PLAN_MAX_BYTES: usize = 1 << 20;
+
+/// One visit to both servers (or one search on the base), run whole in one sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundPlan {
+    /// What `{perfsuite}` stands for: its executable, and the word before its subcommands where there is one.
+    pub perfsuite: Vec<String>,
+    /// Empty: the servers need none. One process serves both sides.
+    pub upstream: Vec<String>,
+    /// In the order in which they are started.
+    pub servers: Vec<ServerPlan>,
+    /// `METHOD /path`, asked until it answers 2xx.
+    pub ready: String,
+    pub ready_limit_ms: u64,
+    /// Over both sides together.
+    pub connections: u32,
+    pub requests: Vec<Request>,
+    pub spacing: Spacing,
+    pub seed: u64,
+    pub task: RoundTask,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerPlan {
+    pub side: Side,
+    /// `{listen}`, `{upstream}` and `{perfsuite}` are still to be replaced: ports are picked inside.
+    pub argv: Vec<String>,
+    pub cwd: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "task")]
+pub enum RoundTask {
+    /// One schedule over all servers of the plan.
+    Measure { rate_per_second: f64, warmup_ms: u64, window_ms: u64 },
+    /// The largest rate that the (single) server sustains with p99 under the limit.
+    Knee { p99_limit_ns: u64, probe_ms: u64, limit_ms: u64 },
+}
+
+/// What a round printed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum RoundOutcome {
+    Measured(RoundResult),
+    Knee(KneeResult),
+    Failed(RoundFailure),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundFailure {
+    /// `None`: the upstream or the round itself.
+    pub side: Option<Side>,
+    pub reason: FailureReason,
+    /// One line that says what happened, then the end of the process's stderr.
+    pub output: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundResult {
+    pub sides: BTreeMap<Side, SideResult>,
+    /// Both servers ran on the same cores, and the generator on others.
+    pub pinned: bool,
+    /// How late requests were handed out, in nanoseconds.
+    pub lateness_p50_ns: u64,
+    pub lateness_p99_ns: u64,
+    /// Requests of the schedule that were never sent because the generator was too far behind.
+    pub unsent: u64,
+    /// From the first due time to the last answer.
+    pub elapsed_ns: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SideResult {
+    pub scheduled: u64,
+    /// With a status below 400.
+    pub answered: u64,
+    pub errors: BTreeMap<ErrorKind, u64>,
+    pub p50_ns: u64,
+    pub p99_ns: u64,
+    pub p999_ns: u64,
+    /// User and system, of the server and everything below it, within the window.
+    pub cpu_ns: u64,
+    pub memory_peak_bytes: Option<u64>,
+    /// Latencies in nanoseconds: base64 of HDR's V2 encoding.
+    pub latency: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KneeResult {
+    /// Zero when even the slowest probe was too much.
+    pub rate_per_second: f64,
+    /// What ended the search above that rate.
+    pub limited_by: KneeLimit,
+    pub probes: Vec<Probe>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KneeLimit {
+    /// p99 above the limit, or errors.
+    Server,
+    /// The generator could not keep the schedule: the server may sustain more.
+    Generator,
+    /// The search's own end: time or its largest rate.
+    Search,
+}
+
+/// One step of the search.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    pub rate_per_second: f64,
+    pub p99_ns: u64,
+    pub lateness_p99_ns: u64,
+    pub errors: u64,
+}
+
+/// Why a request brought no good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// An attempt to connect failed (not a request by itself: it waits for the next attempt).
+    Connect,
+    /// The connection was closed before the response was whole.
+    Closed,
+    Malformed,
+    TooLarge,
+    /// 400 or above.
+    Status,
+    /// No answer by the end of the drain; its waiting is among the latencies.
+    Unanswered,
+}
+
+impl ErrorKind {
+    pub fn title(self) -> &'static str {
+        match self {
+            ErrorKind::Connect => "connections refused",
+            ErrorKind::Closed => "connections closed within a response",
+            ErrorKind::Malformed => "malformed responses",
+            ErrorKind::TooLarge => "responses above the size bound",
+            ErrorKind::Status => "answers of 400 and above",
+            ErrorKind::Unanswered => "requests without an answer",
+        }
+    }
+}
+
+/// One side's counts and latencies of one schedule.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    pub latency: Histogram<u64>,
+    pub scheduled: u64,
+    pub answered: u64,
+    pub errors: BTreeMap<ErrorKind, u64>,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self { latency: histogram(), scheduled: 0, answered: 0, errors: BTreeMap::new() }
+    }
+
+    pub(super) fn count(&mut self, kind: ErrorKind) {
+        *self.errors.entry(kind).or_default() += 1;
+    }
+
+    /// Requests without a good answer.
+    pub fn failed(&self) -> u64 {
+        self.errors.iter().filter(|(kind, _)| **kind != ErrorKind::Connect).map(|(_, n)| n).sum()
+    }
+
+    pub(super) fn result(&self, cpu_ns: u64, memory_peak_bytes: Option<u64>) -> SideResult {
+        SideResult {
+            scheduled: self.scheduled,
+            answered: self.answered,
+            errors: self.errors.clone(),
+            p50_ns: self.latency.value_at_quantile(0.5),
+            p99_ns: self.latency.value_at_quantile(0.99),
+            p999_ns: self.latency.value_at_quantile(0.999),
+            cpu_ns,
+            memory_peak_bytes,
+            latency: encode(&self.latency),
+        }
+    }
+}
+
+impl SideResult {
+    /// Requests without a good answer.
+    pub fn failed(&self) -> u64 {
+        self.errors.iter().filter(|(kind, _)| **kind != ErrorKind::Connect).map(|(_, n)| n).sum()
+    }
+
+    /// Requests that a whole core of CPU time would serve in a second; `None` when nothing was spent or answered.
+    pub fn qps_per_core(&self) -> Option<f64> {
+        (self.cpu_ns > 0 && self.answered > 0).then(|| self.answered as f64 * 1e9 / self.cpu_ns as f64)
+    }
+}
+
+/// An empty latency histogram with our bounds.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_MAX_NS, LATENCY_DIGITS).expect("the constant bounds are valid ones")
+}
+
+/// Base64 of HDR's V2 encoding.
+pub fn encode(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    match V2Serializer::new().serialize(histogram, &mut bytes) {
+        Ok(_) => STANDARD.encode(bytes),
+        // Counts above i64::MAX only, which no schedule reaches.
+        Err(_) => String::new(),
+    }
+}
+
+/// The inverse of [`encode`]; `None` when it is not one.
+pub fn decode(text: &str) -> Option<Histogram<u64>> {
+    let bytes = STANDARD.decode(text).ok()?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_survive_the_wire_and_fit_into_a_result() {
+        let mut sent = histogram();
+        // Every bucket filled: the largest text that can come.
+        for exponent in 0..36 {
+            for step in 0..2048 {
+                sent.saturating_record((1u64 << exponent) + step * ((1 << exponent) / 2048).max(1));
+            }
+        }
+        let text = encode(&sent);
+        assert_eq!(decode(&text).unwrap(), sent);
+        assert!(2 * text.len() < RESULT_MAX_BYTES, "{} bytes", text.len());
+        assert!(decode("no").is_none());
+    }
+
+    #[test]
+    fn results_are_the_same_after_json() {
+        let mut tally = Tally::new();
+        tally.latency.saturating_record(1_000_000);
+        tally.answered = 1;
+        tally.count(ErrorKind::Status);
+        let side = tally.result(500_000, Some(1 << 20));
+        assert_eq!(side.qps_per_core(), Some(2000.0));
+        let result = RoundResult {
+            sides: Side::BOTH.map(|s| (s, side.clone())).into(),
+            pinned: true,
+            lateness_p50_ns: 1,
+            lateness_p99_ns: 2,
+            unsent: 0,
+            elapsed_ns: 3,
+        };
+        let outcome = RoundOutcome::Measured(result);
+        let json = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<RoundOutcome>(&json).unwrap(), outcome);
+    }
+}
