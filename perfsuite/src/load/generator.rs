@@ -300,6 +300,7 @@ mod tests {
         let head = observed.of(Side::Head).unwrap();
         assert!(head.errors[&ErrorKind::Status] > 20, "{:?}", head.errors);
         assert!(head.errors[&ErrorKind::Malformed] > 20, "{:?}", head.errors);
+        assert!(head.errors[&ErrorKind::TooLarge] > 20, "{:?}", head.errors);
         assert_eq!(head.answered + head.failed(), head.scheduled);
         assert_eq!(observed.errors(), head.failed());
     }

@@ -122,6 +122,9 @@ impl ResponseReader {
             let given = body_of(response.headers)?;
             let none = self.bodiless || status == 204 || status == 304;
             let body = if none { Body::Fixed(0) } else { given.unwrap_or(Body::UntilClose) };
+            if matches!(body, Body::Fixed(length) if length > self.body_max_bytes) {
+                return Err(Bad::TooLarge);
+            }
             let reusable = !closes(minor, response.headers) && body != Body::UntilClose;
             self.body = Some((Answer { status, reusable }, body));
         }
@@ -177,7 +180,9 @@ mod tests {
     fn a_body_above_the_bound_is_refused() {
         let mut reader = ResponseReader::new(1000);
         reader.expect(false);
-        reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n").unwrap();
+        assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n"), Err(Bad::TooLarge));
+        reader.expect(false);
+        reader.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffff\r\n").unwrap();
         assert_eq!(reader.feed(&[b'x'; 2000]), Err(Bad::TooLarge));
     }
 

@@ -106,6 +106,8 @@ mod tests {
     }
 
     proptest! {
+        // Each case makes tens of thousands of requests.
+        #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn times_grow_within_the_window_at_the_rate(
             rate in 100.0f64..20_000.0,
