@@ -1,5 +1,6 @@
 //! The walls: bubblewrap's arguments, and what root prepares before it.
 
+use super::cargo_config::{self, CargoConfig};
 use super::cgroup::Group;
 use super::command::{Access, Command, Network, RUST_INSIDE};
 use super::sys::{self, BeforeExec, Directory, Rlimit, Staged};
@@ -32,6 +33,9 @@ const ETC_FETCH: &[&str] = &[
     "/etc/services",
     "/etc/ssl",
 ];
+
+/// Variables that name a file or directory of certificates.
+const CERTIFICATES: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR", "CARGO_HTTP_CAINFO"];
 
 /// bubblewrap as found, and how it is used here.
 #[derive(Debug)]
@@ -171,13 +175,16 @@ impl Bubblewrap {
             }
             bind(&mount.host, &mount.inside, mount.access, &mut args)?;
         }
+        for path in self.named_paths(command, toolchain)? {
+            bind(&path, &path, Access::Read, &mut args)?;
+        }
         // Last, when all mount points exist: the root itself and `/dev` are memory, not to be filled.
         args.extend(["--remount-ro", "/dev", "--remount-ro", "/"].map(OsString::from));
         if let Some(cwd) = &command.cwd {
             args.extend(["--chdir".into(), cwd.into()]);
         }
         for (name, value) in &command.env {
-            args.extend(["--setenv".into(), name.clone(), value.clone()]);
+            args.extend(["--setenv".into(), name.clone(), without_secret(name, value)]);
         }
         for (option, fd) in
             [("--seccomp", pipes.seccomp), ("--info-fd", pipes.info), ("--block-fd", pipes.block)]
@@ -208,6 +215,30 @@ impl Bubblewrap {
         Ok((wrapped, before))
     }
 
+    /// Files and directories of the host that the configuration names: mirrors of registries, certificates. Also puts
+    /// cargo's configuration in its place.
+    fn named_paths(&self, command: &Command, toolchain: &Toolchain) -> io::Result<Vec<PathBuf>> {
+        let mut paths = vec![];
+        if let Some(home) = &command.cargo_home {
+            if home == toolchain.cargo_home() {
+                let words = "the owner's CARGO_HOME may hold credentials and is never mounted";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+            }
+            let config =
+                CargoConfig::of(toolchain.cargo_home()).map_err(|e| io::Error::other(format!("{e:#}")))?;
+            config.place(home)?;
+            paths.extend(config.paths);
+        }
+        if command.network == Network::Fetch {
+            let certificates = CERTIFICATES.iter().filter_map(|name| command.env.get(OsStr::new(name)));
+            paths.extend(certificates.map(PathBuf::from));
+        }
+        let seen = |path: &Path| SYSTEM.iter().chain(ETC_FETCH).any(|system| path.starts_with(system));
+        paths.retain(|path| path.is_absolute() && path.exists() && !seen(path));
+        paths.dedup();
+        Ok(paths)
+    }
+
     /// The limit on processes counts all that a user has. The sandbox's own user has none but the job's, so that it can
     /// be set from the start; a person's session has many, so that for them it is set once the user namespace exists,
     /// within which only the sandbox's count.
@@ -230,6 +261,15 @@ pub(super) struct Descriptors {
     pub(super) seccomp: i32,
     pub(super) info: i32,
     pub(super) block: i32,
+}
+
+/// A proxy's address without its password: fetching runs under the repository's configuration too.
+fn without_secret(name: &OsStr, value: &OsStr) -> OsString {
+    let proxy = name.to_str().is_some_and(|name| name.to_ascii_lowercase().ends_with("_proxy"));
+    match value.to_str() {
+        Some(address) if proxy => cargo_config::without_password(address).into(),
+        _ => value.to_owned(),
+    }
 }
 
 fn processes(command: &Command) -> Rlimit {

@@ -80,6 +80,8 @@ pub struct Command {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) mounts: Vec<Mount>,
+    /// The host's directory that is mounted as `CARGO_HOME`.
+    pub(crate) cargo_home: Option<PathBuf>,
     pub(crate) network: Network,
     pub(crate) limits: Limits,
     pub(crate) stdout_max: usize,
@@ -131,15 +133,18 @@ impl Command {
         self.mount(host.as_ref(), inside.as_ref(), Access::Write)
     }
 
-    /// Mounts `host` as `CARGO_HOME` for reading, and sets the variable.
+    /// Mounts `host` as `CARGO_HOME` for reading, and sets the variable. Within walls its `config.toml` is replaced by
+    /// what applies of the owner's; `host` must not be the owner's own.
     pub fn cargo_home(&mut self, host: impl AsRef<Path>) -> &mut Self {
-        let seen = self.read(host, CARGO_INSIDE);
+        let seen = self.read(&host, CARGO_INSIDE);
+        self.cargo_home = Some(host.as_ref().to_owned());
         self.env("CARGO_HOME", seen)
     }
 
     /// The same for writing, as fetching needs it.
     pub fn cargo_home_writable(&mut self, host: impl AsRef<Path>) -> &mut Self {
-        let seen = self.write(host, CARGO_INSIDE);
+        let seen = self.write(&host, CARGO_INSIDE);
+        self.cargo_home = Some(host.as_ref().to_owned());
         self.env("CARGO_HOME", seen)
     }
 

@@ -134,6 +134,26 @@ fn nothing_outside_the_writable_paths_can_be_written() {
 }
 
 #[test]
+fn a_planted_cargo_configuration_and_a_proxys_password_are_not_seen() {
+    let Some(sandbox) = walls() else { return };
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("config.toml"), "[build]\nrustc-wrapper = '/build/evil'\n").unwrap();
+    let mut command = sandbox.command("sh");
+    command.args(["-c", "cat $CARGO_HOME/config.toml; echo $HTTPS_PROXY; touch $CARGO_HOME/x"]);
+    command
+        .env("HTTPS_PROXY", "http://alice:hunter2@proxy:1")
+        .cargo_home(&home)
+        .network(super::Network::Fetch);
+    let finished = run(&sandbox, &command.deadline(DEADLINE).clone());
+    assert!(!finished.success(), "it is read-only");
+    let text = finished.stdout_text();
+    assert!(text.ends_with("http://proxy:1\n") && !text.contains("evil"), "{text}");
+    let mut command = sandbox.command("true");
+    command.cargo_home(sandbox.toolchain().cargo_home());
+    assert!(sandbox.run(&command, &Unobserved).is_err());
+}
+
+#[test]
 fn measured_code_is_never_root() {
     let Some(sandbox) = walls() else { return };
     assert_ne!(answer(&sandbox, &["uid"]), "0");

@@ -6,6 +6,7 @@
 //! empty environment and the same limits where the system has them: good for one's own code only.
 
 mod bwrap;
+mod cargo_config;
 mod cgroup;
 mod command;
 #[cfg(test)]
@@ -168,6 +169,7 @@ impl Sandbox {
             cwd: None,
             env: BTreeMap::new(),
             mounts: vec![],
+            cargo_home: None,
             network: Network::None,
             limits: Limits::default(),
             stdout_max: STDOUT_MAX_DEFAULT,
