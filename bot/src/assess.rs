@@ -1,7 +1,7 @@
 //! From facts to what is found and what is to be measured: pure, and the same for the App and for `paceline review`.
 
 use crate::conventions::commits;
-use crate::facts::GitFacts;
+use crate::facts::{ConfigText, GitFacts};
 use crate::judgement::{CommitsJudgement, ConfigError};
 use crate::repo_config::{self, RepoConfig, Trigger};
 use perfsuite::model::{JobLimits, SuiteSpec};
@@ -26,8 +26,9 @@ pub struct Plan {
 }
 
 /// Judges the commits and picks the suites. An unusable configuration stops measuring, never the judging of commits.
-pub fn assess(facts: &GitFacts, trigger: Trigger<'_>) -> Assessment {
-    let (config, config_error) = match read_config(facts.config.as_deref()) {
+/// `author` opened the pull request; a local review has none.
+pub fn assess(facts: &GitFacts, author: Option<&str>, trigger: Trigger<'_>) -> Assessment {
+    let (config, config_error) = match read_config(&facts.config) {
         Ok(config) => (config, None),
         Err(error) => (RepoConfig::default(), Some(error)),
     };
@@ -35,8 +36,12 @@ pub fn assess(facts: &GitFacts, trigger: Trigger<'_>) -> Assessment {
         Some(_) => Err("the configuration cannot be read".to_owned()),
         None => repo_config::select(&config, &facts.changed, trigger),
     };
+    let exempt = author.is_some_and(|login| config.commits.exempts(login));
     Assessment {
-        commits: commits::judge(&facts.commits, &config.commits),
+        commits: match exempt {
+            true => CommitsJudgement::default(),
+            false => commits::judge(&facts.commits, &config.commits),
+        },
         config_error,
         plan: plan.map(|suites| Plan {
             suites,
@@ -46,16 +51,62 @@ pub fn assess(facts: &GitFacts, trigger: Trigger<'_>) -> Assessment {
     }
 }
 
-fn read_config(bytes: Option<&[u8]>) -> Result<RepoConfig, ConfigError> {
-    let Some(bytes) = bytes else { return Ok(RepoConfig::default()) };
-    let at_start = |message: &str| ConfigError {
+fn read_config(text: &ConfigText) -> Result<RepoConfig, ConfigError> {
+    let at_start = |message: String| ConfigError {
         path: repo_config::PATH.into(),
         line: 1,
         column: 1,
-        message: message.into(),
+        message,
         nearest: None,
     };
-    let text = std::str::from_utf8(bytes).map_err(|_| at_start("The file is no UTF-8 text."))?;
-    repo_config::parse(text, repo_config::PATH)
-        .map_err(|errors| errors.into_iter().next().unwrap_or_else(|| at_start("The file cannot be used.")))
+    match text {
+        ConfigText::Absent => Ok(RepoConfig::default()),
+        ConfigText::TooLarge => {
+            let kib = repo_config::CONFIG_MAX_BYTES >> 10;
+            Err(at_start(format!("The file is too large: at most {kib} KiB are read.")))
+        }
+        ConfigText::Bytes(bytes) => repo_config::parse_bytes(bytes, repo_config::PATH).map_err(|errors| {
+            errors.into_iter().next().unwrap_or_else(|| at_start("The file cannot be used.".into()))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::MergeResult;
+    use crate::pull::Commit;
+
+    fn facts(config: ConfigText) -> GitFacts {
+        let sha: perfsuite::model::Sha = "0".repeat(40).parse().unwrap();
+        GitFacts {
+            merge_base: sha.clone(),
+            merge: MergeResult::Clean { tree: sha.clone() },
+            commits: vec![Commit { sha, message: "Bump it".into(), parents: 1, author_name: "a".into() }],
+            changed: vec!["src/lib.rs".into()],
+            config,
+        }
+    }
+
+    const PUSH: Trigger<'_> = Trigger::Push { labels: &[] };
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_stops_measuring_alone() {
+        for config in
+            [ConfigText::TooLarge, ConfigText::Bytes(b"[perf".to_vec()), ConfigText::Bytes(vec![0xff])]
+        {
+            let outcome = assess(&facts(config), None, PUSH);
+            assert!(outcome.config_error.is_some());
+            assert!(outcome.plan.is_err());
+            assert_eq!(outcome.commits.commits.len(), 1);
+        }
+    }
+
+    #[test]
+    fn authors_can_be_exempt_by_their_login() {
+        assert_eq!(assess(&facts(ConfigText::Absent), Some("alice"), PUSH).commits.commits.len(), 1);
+        let bot = assess(&facts(ConfigText::Absent), Some("dependabot[bot]"), PUSH);
+        assert_eq!(bot.commits, CommitsJudgement::default());
+        assert!(bot.plan.is_ok(), "its code is measured all the same");
+    }
 }

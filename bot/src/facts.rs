@@ -8,6 +8,15 @@ use perfsuite::model::Sha;
 /// Commits of one change that are judged; beyond that reading fails, in words, and nothing passes unseen.
 const COMMITS_MAX: usize = 5_000;
 
+/// The configuration's file, as git has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigText {
+    Absent,
+    Bytes(Vec<u8>),
+    /// Over [`repo_config::CONFIG_MAX_BYTES`], so it was not read.
+    TooLarge,
+}
+
 /// The facts of one change.
 #[derive(Clone, Debug)]
 pub struct GitFacts {
@@ -18,7 +27,7 @@ pub struct GitFacts {
     /// Between merge base and head.
     pub changed: Vec<String>,
     /// The configuration as the base has it; a contributor's own is never read.
-    pub config: Option<Vec<u8>>,
+    pub config: ConfigText,
 }
 
 impl GitFacts {
@@ -29,7 +38,12 @@ impl GitFacts {
         if !changed.complete {
             return Err(GitError::Range("the change touches more files than are looked at".into()));
         }
-        let config = history.blob_at(base_tip, repo_config::PATH, repo_config::CONFIG_MAX_BYTES)?;
+        let config = match history.blob_at(base_tip, repo_config::PATH, repo_config::CONFIG_MAX_BYTES) {
+            Ok(None) => ConfigText::Absent,
+            Ok(Some(blob)) => ConfigText::Bytes(blob.bytes),
+            Err(GitError::TooLarge { .. }) => ConfigText::TooLarge,
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             merge: history.merge_result(base_tip, head)?,
             commits: history.commits(&merge_base, head, COMMITS_MAX)?,
@@ -38,7 +52,7 @@ impl GitFacts {
                 .into_iter()
                 .flat_map(|path| path.previous.into_iter().chain([path.path]))
                 .collect(),
-            config: config.map(|blob| blob.bytes),
+            config,
             merge_base,
         })
     }

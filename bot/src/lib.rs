@@ -3,6 +3,7 @@
 pub mod app;
 pub mod assess;
 pub mod checks;
+pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod comment;
@@ -26,6 +27,7 @@ pub mod queue;
 pub mod reconcile;
 pub mod render;
 pub mod repo_config;
+pub mod review;
 pub mod runs;
 pub mod serve;
 pub mod text;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `paceline` binary.
+
+fn main() -> std::process::ExitCode {
+    bot::cli::run()
+}

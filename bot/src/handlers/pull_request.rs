@@ -34,7 +34,7 @@ pub async fn refresh(app: &App, place: &Place, number: u64, ask: Ask) -> anyhow:
         return close(app, &repository, &pull).await;
     }
     let facts = git_facts(app, &repository, &pull).await?;
-    let assessment = assess::assess(&facts, trigger(&pull, ask));
+    let assessment = assess::assess(&facts, Some(&pull.author), trigger(&pull, ask));
     decide(app, &repository, &pull, &facts, assessment, ask).await
 }
 

@@ -81,6 +81,11 @@ impl World {
     /// A commit on `topic`, and a pull request from it by alice.
     pub fn open_pull(&self, message: &str) -> u64 {
         self.commit(message, "pub fn one() -> u32 { 2 - 1 }\n");
+        self.open_pull_as_it_is()
+    }
+
+    /// A pull request from `topic` by alice.
+    pub fn open_pull_as_it_is(&self) -> u64 {
         let new = NewPull {
             title: "A change".into(),
             author: "alice".into(),
@@ -152,8 +157,12 @@ impl World {
 }
 
 /// Waits until `what` is there.
-pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, look).await
+}
+
+pub async fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
