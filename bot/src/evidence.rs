@@ -46,15 +46,31 @@ impl EvidenceStore {
 
     /// The stored bytes, as they came.
     pub fn bytes(&self, digest: &str) -> anyhow::Result<Vec<u8>> {
-        if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !is_digest(digest) {
             bail!("{digest:?} is no digest");
         }
         read_bounded(&self.path(digest))
     }
 
+    /// The stored file, for passing on without holding it in memory. `None` when it is no longer kept.
+    pub fn open(&self, digest: &str) -> anyhow::Result<Option<std::fs::File>> {
+        if !is_digest(digest) {
+            bail!("{digest:?} is no digest");
+        }
+        match std::fs::File::open(self.path(digest)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot open evidence {digest}")),
+        }
+    }
+
     pub fn get(&self, digest: &str) -> anyhow::Result<Evidence> {
         decode(&self.bytes(digest)?)
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -11,10 +11,11 @@ use crate::judgement::{CommentContext, Performance, RUN_SCHEMA, Run};
 use crate::outgoing::Outgoing;
 use crate::pull::{RepoId, Repository};
 use crate::queue::JobState;
+use perfsuite::model::Sha;
 use sqlx::AnyConnection;
 
 /// A runner not heard of for this long is not counted as waiting for work.
-const RUNNER_ALIVE_MS: i64 = 90_000;
+pub const RUNNER_ALIVE_MS: i64 = 90_000;
 
 /// A run and the job behind its performance part.
 pub struct Loaded {
@@ -31,23 +32,48 @@ pub async fn load(
     now_ms: i64,
 ) -> sqlx::Result<Option<Loaded>> {
     let Some(row) = pulls::get(&mut *on, repository.id, number).await? else { return Ok(None) };
-    let Some(judgement) = judgements::get(&mut *on, repository.id, number, &row.pull.head_sha).await? else {
-        return Ok(None);
-    };
     let job = jobs::newest(&mut *on, repository.id, number, &row.pull.head_sha).await?;
+    let head = row.pull.head_sha.clone();
+    let Some(judgement) = judgements::get(&mut *on, repository.id, number, &head).await? else { return Ok(None) };
+    put_together(on, repository, row, head, judgement, job, now_ms).await.map(Some)
+}
+
+/// Everything known about the head that a job measured, which need not be the present one. What is no longer known of
+/// its commits is left out.
+pub async fn of_job(
+    on: &mut AnyConnection,
+    repository: &Repository,
+    job: Job,
+    now_ms: i64,
+) -> sqlx::Result<Option<Loaded>> {
+    let Some(row) = pulls::get(&mut *on, repository.id, job.number).await? else { return Ok(None) };
+    let head = job.head.clone();
+    let judgement = judgements::get(&mut *on, repository.id, job.number, &head).await?.unwrap_or_default();
+    put_together(on, repository, row, head, judgement, Some(job), now_ms).await.map(Some)
+}
+
+async fn put_together(
+    on: &mut AnyConnection,
+    repository: &Repository,
+    row: PullRow,
+    head: Sha,
+    judgement: Judgement,
+    job: Option<Job>,
+    now_ms: i64,
+) -> sqlx::Result<Loaded> {
     let performance = performance(on, &row, &judgement, job.as_ref(), now_ms).await?;
     let base = job.as_ref().map(|job| job.base.clone());
     let run = Run {
         schema: RUN_SCHEMA,
         repository: repository.name.to_string(),
-        pull: Some(number),
+        pull: Some(row.pull.number),
         base: base.or_else(|| row.merge_base.clone()).unwrap_or_else(|| row.pull.base_sha.clone()),
-        head: row.pull.head_sha.clone(),
+        head,
         commits: judgement.commits,
         config_error: judgement.config_error,
         performance,
     };
-    Ok(Some(Loaded { run, row, job }))
+    Ok(Loaded { run, row, job })
 }
 
 async fn performance(

@@ -6,7 +6,7 @@ use crate::pull::RepoId;
 use perfsuite::model::Sha;
 use sqlx::{Any, Executor};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
     pub commits: CommitsJudgement,
     pub config_error: Option<ConfigError>,

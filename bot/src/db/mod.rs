@@ -6,6 +6,7 @@ pub mod job_log;
 pub mod jobs;
 pub mod judgements;
 pub mod migrate;
+pub mod overview;
 pub mod pulls;
 pub mod repositories;
 pub mod runners;

@@ -35,7 +35,7 @@ fn state_name(state: PullState) -> &'static str {
     }
 }
 
-fn pull_row(row: &AnyRow) -> sqlx::Result<PullRow> {
+pub(super) fn pull_row(row: &AnyRow) -> sqlx::Result<PullRow> {
     let state: String = row.try_get("state")?;
     let merge_base: Option<String> = row.try_get("merge_base")?;
     Ok(PullRow {

@@ -1,0 +1,325 @@
+//! A run as its page shows it. Pure.
+
+use super::headline::{self, Headline};
+use super::parts::{Badge, When, clean, standing};
+use super::table::Table;
+use crate::db::overview::JobSummary;
+use crate::format;
+use crate::judgement::Performance;
+use crate::pull::RepoName;
+use crate::queue::JobState;
+use crate::render::words;
+use crate::runs::Loaded;
+use askama::Template;
+use perfsuite::model::{Comparison, Environment, Failure, JobId, Report, Sha, Tool, Verdict};
+
+/// How often the page of a run under way renews itself.
+const REFRESH_SECONDS: u32 = 5;
+/// Digits of a commit id in the command to reproduce: unique in any repository that there is.
+const COMMIT_DIGITS: usize = 12;
+
+/// Everything that the page is made from.
+pub struct Facts<'a> {
+    pub name: &'a RepoName,
+    pub number: u64,
+    pub head: &'a Sha,
+    pub loaded: &'a Loaded,
+    pub summary: &'a JobSummary,
+    pub log: &'a [String],
+    /// The newest job of the present head, when that is another one.
+    pub newer: Option<&'a JobId>,
+    pub now_ms: i64,
+}
+
+/// Which rows the table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    All,
+    Changed,
+    Only(Verdict),
+}
+
+impl Show {
+    const CHOICES: [Show; 6] = [
+        Show::All,
+        Show::Changed,
+        Show::Only(Verdict::Slower),
+        Show::Only(Verdict::Faster),
+        Show::Only(Verdict::Inconclusive),
+        Show::Only(Verdict::Equal),
+    ];
+
+    /// Anything that is no choice shows all.
+    pub fn from_query(text: &str) -> Self {
+        Self::CHOICES.into_iter().find(|show| show.word() == text).unwrap_or(Show::All)
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Show::All => "all",
+            Show::Changed => "changed",
+            Show::Only(verdict) => super::parts::verdict_word(verdict),
+        }
+    }
+
+    fn takes(self, row: &Comparison) -> bool {
+        match self {
+            Show::All => true,
+            Show::Changed => row.changed(),
+            Show::Only(verdict) => row.verdict == verdict,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/run.html")]
+pub struct RunPage {
+    name: String,
+    number: u64,
+    title: String,
+    job: String,
+    base: String,
+    head: String,
+    headline: Headline,
+    badges: Vec<Badge>,
+    newer: Option<String>,
+    times: Vec<Fact>,
+    /// Seconds, while the run is under way and the visitor wants it.
+    refresh: Option<u32>,
+    live: bool,
+    progress: Option<Progress>,
+    log: String,
+    failed_output: Option<String>,
+    report: Option<ReportView>,
+    evidence: bool,
+    reproduce: String,
+}
+
+struct Progress {
+    text: String,
+    done: u64,
+    total: u64,
+    words: String,
+}
+
+/// A label and what stands beside it.
+struct Fact {
+    label: &'static str,
+    text: String,
+    when: Option<When>,
+}
+
+struct FilterLink {
+    word: &'static str,
+    count: String,
+    chosen: bool,
+}
+
+struct FailureView {
+    what: String,
+    reason: String,
+    output: String,
+}
+
+struct BuildView {
+    side: &'static str,
+    commit: String,
+    took: String,
+    error: Option<String>,
+}
+
+struct ReportView {
+    table: Table,
+    shown: usize,
+    any: bool,
+    filters: Vec<FilterLink>,
+    failures: Vec<FailureView>,
+    one_sided: Vec<String>,
+    identical: Vec<String>,
+    builds: Vec<BuildView>,
+    method: Vec<Fact>,
+    environment: Vec<Fact>,
+    missing: Vec<MissingView>,
+    warnings: Vec<String>,
+}
+
+struct MissingView {
+    tool: &'static str,
+    hides: String,
+    package: String,
+}
+
+pub fn page(facts: &Facts<'_>, show: Show, refresh: bool) -> RunPage {
+    let run = &facts.loaded.run;
+    let job = facts.summary;
+    let live = !job.state.ended();
+    let digits = |sha: &Sha| sha.as_str()[..COMMIT_DIGITS].to_owned();
+    let report = match &run.performance {
+        Performance::Done { report } => Some(report_view(report, show)),
+        _ => None,
+    };
+    RunPage {
+        name: facts.name.to_string(),
+        number: facts.number,
+        title: clean(&facts.loaded.row.pull.title),
+        job: job.id.0.clone(),
+        base: run.base.short().into(),
+        head: facts.head.short().into(),
+        headline: headline::of(run),
+        badges: standing(job),
+        newer: facts.newer.map(|id| id.0.clone()),
+        times: times(job, facts.now_ms),
+        refresh: (live && refresh).then_some(REFRESH_SECONDS),
+        live,
+        progress: progress(&run.performance),
+        log: facts.log.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n"),
+        failed_output: match &run.performance {
+            Performance::Failed { output, .. } if !output.trim().is_empty() => Some(clean(output)),
+            _ => None,
+        },
+        evidence: facts.loaded.job.as_ref().is_some_and(|job| job.evidence.is_some()),
+        reproduce: format!("paceline review {}..{}", digits(&run.base), digits(&run.head)),
+        report,
+    }
+}
+
+fn progress(performance: &Performance) -> Option<Progress> {
+    let Performance::Running { text, done, total } = performance else { return None };
+    let words = match total {
+        0 => String::new(),
+        total => format!("{} of {}", format::thousands(*done as f64), format::thousands(*total as f64)),
+    };
+    Some(Progress { text: clean(text), done: (*done).min(*total), total: *total, words })
+}
+
+fn times(job: &JobSummary, now_ms: i64) -> Vec<Fact> {
+    let when = |label, at_ms| Fact { label, text: String::new(), when: Some(When::new(at_ms, now_ms)) };
+    let text = |label, text| Fact { label, text, when: None };
+    let mut facts = vec![when("Queued", job.created_ms)];
+    if let Some(claimed_ms) = job.claimed_ms {
+        facts.push(when("Started", claimed_ms));
+    }
+    if let Some(finished_ms) = job.finished_ms {
+        facts.push(when("Ended", finished_ms));
+    }
+    if let Some((from, to)) = job.claimed_ms.zip(job.finished_ms.or((!job.state.ended()).then_some(now_ms)))
+        && job.state != JobState::Queued
+    {
+        facts.push(text("Took", format::seconds((to - from) as f64 / 1_000.0)));
+    }
+    if let Some(runner) = &job.runner {
+        facts.push(text("Runner", clean(runner)));
+    }
+    if job.attempts > 1 {
+        facts.push(text("Attempts", job.attempts.to_string()));
+    }
+    facts
+}
+
+fn report_view(report: &Report, show: Show) -> ReportView {
+    let shown = report.rows.iter().filter(|row| show.takes(row)).count();
+    let filters = Show::CHOICES
+        .into_iter()
+        .map(|choice| (choice, report.rows.iter().filter(|row| choice.takes(row)).count()))
+        .filter(|(choice, count)| {
+            *count > 0 || matches!(choice, Show::All | Show::Changed) || *choice == show
+        })
+        .map(|(choice, count)| FilterLink {
+            word: choice.word(),
+            count: format::thousands(count as f64),
+            chosen: choice == show,
+        })
+        .collect();
+    ReportView {
+        table: Table::new(
+            "Every benchmark and metric",
+            &report.rows,
+            report.rows.iter().filter(|row| show.takes(row)),
+        ),
+        shown,
+        any: !report.rows.is_empty(),
+        filters,
+        failures: report.failures.iter().map(failure).collect(),
+        one_sided: report
+            .one_sided
+            .iter()
+            .map(|row| {
+                format!(
+                    "{}/{}: on the {} only",
+                    clean(&row.suite),
+                    clean(&row.benchmark.0),
+                    row.side.as_str()
+                )
+            })
+            .collect(),
+        identical: report.identical.iter().map(|name| clean(name)).collect(),
+        builds: report
+            .builds
+            .iter()
+            .map(|build| BuildView {
+                side: build.side.as_str(),
+                commit: build.commit.short().into(),
+                took: format::seconds(build.seconds),
+                error: build.error.as_deref().map(clean),
+            })
+            .collect(),
+        method: method(report),
+        environment: environment(&report.environment),
+        missing: report
+            .environment
+            .missing
+            .iter()
+            .map(|missing| MissingView {
+                tool: match missing.tool {
+                    Tool::Bubblewrap => "bubblewrap",
+                    Tool::Perf => "perf",
+                    Tool::Valgrind => "valgrind",
+                },
+                hides: clean(&missing.hides),
+                package: clean(&missing.package),
+            })
+            .collect(),
+        warnings: report.environment.warnings.iter().map(|warning| clean(warning)).collect(),
+    }
+}
+
+fn failure(failure: &Failure) -> FailureView {
+    let mut what = clean(&failure.suite);
+    if let Some(benchmark) = &failure.benchmark {
+        what = format!("{what}/{}", clean(&benchmark.0));
+    }
+    FailureView { what, reason: words::failure(failure.reason, failure.side), output: clean(&failure.output) }
+}
+
+fn method(report: &Report) -> Vec<Fact> {
+    let fact = |label, text| Fact { label, text, when: None };
+    let pairs = format::count(report.judged_pairs as usize, "judged pair", "judged pairs");
+    vec![
+        fact("Measuring took", format::seconds(report.measure_seconds)),
+        fact("Building took", format::seconds(report.build_seconds)),
+        fact("False alarms", format!("at most {} runs, over {}", words::odds(report.budget), pairs)),
+    ]
+}
+
+fn environment(environment: &Environment) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add = |label, text: Option<String>| {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            facts.push(Fact { label, text: clean(&text), when: None });
+        }
+    };
+    add("Machine", Some(environment.hostname.clone()));
+    add("Processor", Some(environment.cpu_model.clone()));
+    add("Cores", (environment.cpu_cores > 0).then(|| environment.cpu_cores.to_string()));
+    add("Memory", (environment.memory_bytes > 0).then(|| format::bytes(environment.memory_bytes)));
+    add("System", Some(environment.os.clone()));
+    add("Kernel", Some(environment.kernel.clone()));
+    add("Compiler", environment.rustc.clone());
+    add("Microcode", environment.microcode.clone());
+    add("Frequency governor", environment.governor.clone());
+    add("Multithreading", environment.smt.map(|smt| if smt { "on" } else { "off" }.into()));
+    add("Time stolen", environment.steal.map(format::percent));
+    add("Load before", environment.load_before.map(|load| format!("{load:.2}")));
+    add("Sandbox", Some(environment.sandbox.clone()));
+    facts
+}
