@@ -16,6 +16,7 @@ use crate::observe::Observer;
 use crate::session::{Effect, Input, Lifetime, Session};
 use anyhow::Context;
 use std::future::Future;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -123,7 +124,9 @@ pub async fn run(
 fn claim_work_dir(work_dir: &Path) -> anyhow::Result<std::fs::File> {
     let jobs = work_dir.join("jobs");
     let cannot = || format!("cannot use {} as the runner's work directory", work_dir.display());
-    std::fs::create_dir_all(&jobs).with_context(cannot)?;
+    // Sources of private repositories are nobody else's on this machine to read.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&jobs).with_context(cannot)?;
+    std::fs::set_permissions(&jobs, std::fs::Permissions::from_mode(0o700)).with_context(cannot)?;
     let lock = std::fs::File::create(work_dir.join("lock")).with_context(cannot)?;
     lock.try_lock()
         .with_context(|| format!("another runner works in {}; give each its own", work_dir.display()))?;

@@ -13,6 +13,7 @@ use perfsuite::observe::Observer;
 use perfsuite::runner::{Measure, RunnerConfig, Token, Workplace};
 use perfsuite::session::Lifetime;
 use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -463,6 +464,8 @@ async fn a_work_directory_has_one_runner_and_is_swept_when_it_starts() {
     let (run, stop) = stand.run(Lifetime::Forever, fake(Does::WorkUntilStopped));
     stand.until("heartbeat").await;
     assert!(!left.exists());
+    let jobs = std::fs::metadata(stand.work_dir.path().join("jobs")).unwrap();
+    assert_eq!(jobs.permissions().mode() & 0o777, 0o700, "sources of private repositories lie there");
     let (second, _stop) = stand.run(Lifetime::Forever, fake(Does::Measure));
     let error = end(second).await.unwrap_err().to_string();
     assert!(error.contains("another runner works in"), "{error}");
