@@ -1,6 +1,8 @@
 //! All of axum: the routes and what they share.
 
+pub mod assets;
 pub mod health;
+pub mod pages;
 pub mod runner;
 pub mod webhook;
 
@@ -35,6 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/runner/v1/jobs/{job}/finish", post(runner::finish))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
+        .merge(pages::routes())
         .with_state(app)
 }
 
