@@ -1,13 +1,14 @@
 //! One job, whole: two commits in, evidence out. Blocking; meant for a thread of its own.
 
-use crate::artifact::{Artifacts, Task, build_both};
+use crate::artifact::{Artifacts, SidePaths, Task, build_both, stopped};
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Evidence, Failure, JobSpec, Series};
+use crate::model::{Evidence, Failure, JobSpec, LoadSuite, Series, SuiteKind};
 use crate::observe::Observer;
 use crate::sandbox::{Limits, Sandbox};
 use crate::suite::criterion::{self, Bench, Inventory, Pace};
+use crate::suite::load::{self, LoadContext, SideFiles};
 use crate::verdict::Rule;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -122,19 +123,79 @@ fn run_suites(
     let mut inventory = criterion::take(&bench, &artifacts.suites)?;
     found.failures.append(&mut inventory.failures);
     found.notes.append(&mut inventory.notes);
+    let (scenarios, identical) = scenarios(artifacts, base, head);
+    inventory.identical.extend(identical);
     // The budget's `N` is fixed here, before the first sample.
-    found.judged_pairs = u32::try_from(inventory.benchmarks.len()).unwrap_or(u32::MAX);
+    let judged = inventory.benchmarks.len() + scenarios.len() * load::JUDGED_PAIRS as usize;
+    found.judged_pairs = u32::try_from(judged).unwrap_or(u32::MAX);
     let rule = Rule::new(job.spec.budget, found.judged_pairs);
     let budget = Duration::from_secs(job.spec.limits.measure_seconds);
-    let pace = Pace { rule: &rule, seed: job.spec.seed, budget: budget.saturating_sub(began.elapsed()) };
+    let ends = began + budget;
+    // What scenarios will want, at most half; they get the rest too when the benches end early.
+    let kept = load::SCENARIO_LIMIT * u32::try_from(scenarios.len()).unwrap_or(u32::MAX);
+    let benches = budget.saturating_sub(began.elapsed()).saturating_sub(kept.min(budget / 2));
+    let pace = Pace { rule: &rule, seed: job.spec.seed, budget: benches };
     let measured = criterion::measure(&bench, &inventory.benchmarks, pace)?;
     found.series.extend(measured.series);
     found.failures.extend(measured.failures);
     found.notes.extend(measured.notes);
+    for (index, scenario) in scenarios.iter().enumerate() {
+        stopped(observer)?;
+        let left = ends.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(scenarios.len() - index).unwrap_or(u32::MAX);
+        let measured = load::measure_suite(&LoadContext {
+            suite: scenario.suite,
+            load: scenario.load,
+            base: scenario.base,
+            head: scenario.head,
+            sandbox: &job.sandbox,
+            observer,
+            rule: &rule,
+            seed: job.spec.seed.wrapping_add(index as u64),
+            deadline: Instant::now() + share,
+            memory_bytes: limits.memory_bytes,
+            perfsuite: load::perfsuite_argv().context("cannot tell where this program is")?,
+        });
+        stopped(observer)?;
+        found.series.extend(measured.series);
+        found.failures.extend(measured.failures);
+        found.notes.extend(measured.notes);
+    }
     found.inventory = inventory;
     found.measured = began.elapsed();
     observer.progress(Progress { phase: Phase::Measuring, text: "measured".into(), done: 1, total: 1 });
     Ok(())
+}
+
+/// A load suite with its files.
+struct Scenario<'a> {
+    suite: &'a str,
+    load: &'a LoadSuite,
+    base: SideFiles<'a>,
+    head: SideFiles<'a>,
+}
+
+/// The scenarios to measure, and the names of those whose server is the same on both sides.
+fn scenarios<'a>(
+    artifacts: &'a Artifacts,
+    base: &'a SidePaths,
+    head: &'a SidePaths,
+) -> (Vec<Scenario<'a>>, Vec<String>) {
+    let files = |side: &'a SidePaths, suite: &str| {
+        side.targets.get(suite).map(|target| SideFiles { checkout: &side.checkout, target })
+    };
+    let mut identical = Vec::new();
+    let mut scenarios = Vec::new();
+    for suite in &artifacts.suites {
+        let SuiteKind::Load(load) = &suite.kind else { continue };
+        let (Some(base), Some(head)) = (files(base, &suite.name), files(head, &suite.name)) else { continue };
+        if load::identical(load, base, head) {
+            identical.push(suite.name.clone());
+        } else {
+            scenarios.push(Scenario { suite: &suite.name, load, base, head });
+        }
+    }
+    (scenarios, identical)
 }
 
 fn directory(path: &Path) -> anyhow::Result<PathBuf> {
