@@ -324,12 +324,27 @@ fn tmpfs(at: &str, bytes: u64, args: &mut Vec<OsString>) {
 /// A mount point that the unprivileged user can reach. Nothing is ever in it but within a child's mount namespace.
 fn staging_directory() -> anyhow::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("paceline-stage-").permissions(std::fs::Permissions::from_mode(0o711));
-    builder
-        .tempdir_in("/run")
-        .or_else(|_| builder.tempdir_in("/tmp"))
-        .context("cannot make a directory below /run")
+    let make_in = |parent: &str| {
+        sweep_stages(Path::new(parent));
+        let prefix = format!("{STAGE_PREFIX}{}-", std::process::id());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).permissions(std::fs::Permissions::from_mode(0o711)).tempdir_in(parent)
+    };
+    make_in("/run").or_else(|_| make_in("/tmp")).context("cannot make a directory below /run")
+}
+
+const STAGE_PREFIX: &str = "paceline-stage-";
+
+/// Removes the mount points of runners that were killed. They are empty.
+fn sweep_stages(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(STAGE_PREFIX).and_then(|rest| rest.split_once('-'));
+        if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            // Another runner may have been quicker.
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
 }
 
 fn give_tree(path: &Path, uid: u32) -> io::Result<()> {
