@@ -46,8 +46,8 @@ const ENVIRONMENT_KEPT: [&str; 14] = [
     "LD_LIBRARY_PATH",
 ];
 
-/// The oldest git that reads configuration from numbered variables, by which tokens travel.
-const VERSION_MIN: (u32, u32) = (2, 31);
+/// 2.31 reads configuration from numbered variables, by which tokens travel; 2.32 repacks by size.
+const VERSION_MIN: (u32, u32) = (2, 32);
 
 /// Whether there is a git command that we can work with; asked at start-up, so that nobody learns it later.
 pub fn check_available() -> Result<(), GitError> {
@@ -110,6 +110,8 @@ impl Git {
             ("protocol.https.allow", "always"),
             ("protocol.http.allow", "always"),
             ("fetch.fsckObjects", "true"),
+            // One pack a fetch, instead of up to a hundred loose objects: the mirror counts packs and repacks.
+            ("fetch.unpackLimit", "1"),
             ("fetch.recurseSubmodules", "false"),
             ("fetch.writeCommitGraph", "false"),
             ("http.lowSpeedLimit", "1"),

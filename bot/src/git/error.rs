@@ -3,9 +3,9 @@
 /// No text in here ever holds a token: commands get theirs by environment, and what git prints is scrubbed.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    #[error("the git command was not found: install git 2.31 or newer and make sure that it is on PATH")]
+    #[error("the git command was not found: install git 2.32 or newer and make sure that it is on PATH")]
     NoGit,
-    #[error("{found} is too old: install git 2.31 or newer")]
+    #[error("{found} is too old: install git 2.32 or newer")]
     OldGit { found: String },
     #[error("{what} took longer than {seconds} s and was stopped")]
     TimedOut { what: &'static str, seconds: u64 },

@@ -24,7 +24,6 @@ impl History {
         // Whatever the merge has to write (a virtual ancestor of criss-cross merges, the tree) stays in memory for
         // somebody's own repository. A priority above the store on disk makes it the one that is written to.
         let _in_memory = if self.local { Some(odb.add_new_mempack_backend(1000)?) } else { None };
-        self.git.set_odb(&odb)?;
         let mut how = MergeOptions::new();
         how.find_renames(true);
         let mut index = self.git.merge_commits(&ours, &theirs, Some(&how))?;

@@ -15,6 +15,10 @@ const FETCH_LIMIT: Duration = Duration::from_secs(600);
 /// Waiting for another fetch of the same mirror: as long as that one may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(620);
 const LOCK_POLL: Duration = Duration::from_millis(20);
+/// Each fetch adds a pack, and reading slows down with their number.
+const PACKS_MAX: usize = 32;
+/// Repacking by size copies little; a mirror whose repack takes longer is used as it is.
+const REPACK_LIMIT: Duration = Duration::from_secs(120);
 /// One fetch's refspecs must fit a command line; a sweep asks in portions.
 const WANTS_MAX: usize = 200;
 
@@ -58,7 +62,7 @@ impl Mirrors {
     }
 
     /// Brings `wants` into the mirror, making it first when there is none. One fetch at a time for each mirror.
-    /// Whatever is fetched stays reachable, so nothing that a report points at goes away.
+    /// Nothing is ever pruned, so no commit that a report points at goes away, force-pushed or not.
     pub fn fetch(
         &self,
         repo: RepoId,
@@ -90,6 +94,9 @@ impl Mirrors {
         ]);
         fetch.args(["--end-of-options", url]).args(&refspecs);
         fetch.run("git fetch", FETCH_LIMIT)?;
+        if let Err(error) = repack_when_many(&path) {
+            tracing::warn!(mirror = %path.display(), %error, "a mirror could not be repacked");
+        }
         fetched(&git, wants)
     }
 
@@ -151,6 +158,18 @@ fn remove_stale_locks(mirror: &Path) {
             }
         }
     }
+}
+
+/// Joins small packs into larger ones. Unlike a garbage collection this keeps what no ref reaches.
+fn repack_when_many(mirror: &Path) -> Result<(), GitError> {
+    let Ok(entries) = std::fs::read_dir(mirror.join("objects/pack")) else { return Ok(()) };
+    let packs = entries.flatten().filter(|e| e.path().extension().is_some_and(|e| e == "pack")).count();
+    if packs <= PACKS_MAX {
+        return Ok(());
+    }
+    let mut repack = Git::new(mirror);
+    repack.args(["repack", "--geometric=2", "-d", "-q", "--no-write-bitmap-index"]);
+    repack.run("git repack", REPACK_LIMIT)
 }
 
 fn refspecs(git: &git2::Repository, wants: &Wants) -> Result<Vec<String>, GitError> {

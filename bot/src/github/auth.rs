@@ -174,7 +174,7 @@ impl GitHub {
         Ok(secret)
     }
 
-    fn jwt(&self) -> Result<SecretString, GitHubError> {
+    pub(super) fn jwt(&self) -> Result<SecretString, GitHubError> {
         let signed = self.signer().jwt(self.clock().now_ms());
         signed.map_err(|e| GitHubError::config(format!("the App's key could not sign: {e}")))
     }

@@ -3,6 +3,7 @@
 mod auth;
 mod check_runs;
 mod comments;
+mod deliveries;
 mod error;
 mod pulls;
 mod text;
@@ -10,6 +11,7 @@ mod transport;
 mod wire;
 
 pub use auth::AppIdentity;
+pub use deliveries::FailedDelivery;
 pub use error::GitHubError;
 pub use transport::Listing;
 

@@ -5,9 +5,15 @@
 
 use super::error::{GitHubError, from_answer};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Limited};
-use octocrab::{AuthState, Octocrab, OctocrabBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use octocrab::service::middleware::base_uri::BaseUriLayer;
+use octocrab::service::middleware::extra_headers::ExtraHeadersLayer;
+use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use rand::RngExt;
 use secrecy::SecretString;
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,10 +21,9 @@ use std::time::Duration;
 
 /// A machine that does not answer a SYN within this is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// GitHub itself gives up on a request after 10 s; twice that, and the network's share.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// From the first byte sent to the last byte read, for an answer that trickles.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// From the first byte sent to the last byte read, for an answer that trickles. GitHub itself gives up on a request
+/// after 10 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 /// A page of 100 commits, each message at GitHub's limit of 64 KiB, is 6 MiB; files carry patches.
 const ANSWER_MAX_BYTES: usize = 32 << 20;
 /// Three tries outlast a restart of one of GitHub's front ends; more would hide an outage.
@@ -74,6 +79,7 @@ pub(super) struct Transport {
     crab: Octocrab,
     base: ApiBase,
     clock: crate::clock::Clock,
+    request_timeout: Duration,
 }
 
 /// One answer that was a success.
@@ -85,7 +91,7 @@ pub(super) struct Answer {
 impl Transport {
     pub(super) fn new(base: ApiBase, clock: crate::clock::Clock) -> Result<Self, GitHubError> {
         let crab = connect(&base.origin())?;
-        Ok(Self { crab, base, clock })
+        Ok(Self { crab, base, clock, request_timeout: REQUEST_TIMEOUT })
     }
 
     /// GET, tried again on faults that pass. `path` starts with `/` and does not hold the prefix.
@@ -128,6 +134,17 @@ impl Transport {
         token: &SecretString,
         items_of: impl Fn(P) -> Vec<T>,
     ) -> Result<Listing<T>, GitHubError> {
+        self.pages_while(path, token, items_of, |_| true).await
+    }
+
+    /// Pages of `path` for as long as `wants_more`, which sees the last item of each.
+    pub(super) async fn pages_while<P: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        token: &SecretString,
+        items_of: impl Fn(P) -> Vec<T>,
+        wants_more: impl Fn(&T) -> bool,
+    ) -> Result<Listing<T>, GitHubError> {
         let (route, given) = path.split_once('?').unwrap_or((path, ""));
         let joint = if given.is_empty() { "" } else { "&" };
         let mut query = format!("{given}{joint}per_page={PAGE_ITEMS}");
@@ -138,7 +155,7 @@ impl Transport {
             let next = next_query(&answer.headers);
             items.extend(items_of(answer.json(&asked)?));
             match next {
-                Some(next) if next != query => query = next,
+                Some(next) if next != query && items.last().is_none_or(&wants_more) => query = next,
                 _ => return Ok(Listing { items, complete: true }),
             }
         }
@@ -153,12 +170,15 @@ impl Transport {
         body: Option<&B>,
     ) -> Result<Answer, GitHubError> {
         let what = format!("{method} {path}");
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(&what, method, path, token, body)).await {
+        match tokio::time::timeout(self.request_timeout, self.exchange(&what, method, path, token, body))
+            .await
+        {
             Ok(settled) => settled,
             Err(_) => Err(GitHubError::transient(&what, "no answer in time")),
         }
     }
 
+    /// One request, or two when the repository has moved: a redirect says that nothing was done.
     async fn exchange<B: Serialize + ?Sized>(
         &self,
         what: &str,
@@ -167,23 +187,43 @@ impl Transport {
         token: &SecretString,
         body: Option<&B>,
     ) -> Result<Answer, GitHubError> {
+        let mut path = path.to_owned();
+        let mut redirected = false;
+        loop {
+            let (parts, body) = self.send(what, method.clone(), &path, token, body).await?;
+            if parts.status.is_success() {
+                return Ok(Answer { headers: parts.headers, body });
+            }
+            match moved_to(&parts).filter(|_| !redirected) {
+                Some(new) => (path, redirected) = (new, true),
+                None => {
+                    let now_ms = self.clock.now_ms();
+                    return Err(from_answer(what, parts.status, &parts.headers, &body, now_ms));
+                }
+            }
+        }
+    }
+
+    async fn send<B: Serialize + ?Sized>(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        token: &SecretString,
+        body: Option<&B>,
+    ) -> Result<(http::response::Parts, Bytes), GitHubError> {
         let crab = self.crab.user_access_token(token.clone()).map_err(|e| unsent(what, &e))?;
         let head = Request::builder().method(method).uri(format!("{}{path}", self.base.prefix));
         let request = crab.build_request(head, body).map_err(|e| unsent(what, &e))?;
         let response = crab.execute(request).await.map_err(|e| GitHubError::transient(what, causes(&e)))?;
         let (parts, body) = response.into_parts();
-        let body = match Limited::new(body, ANSWER_MAX_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
+        match Limited::new(body, ANSWER_MAX_BYTES).collect().await {
+            Ok(body) => Ok((parts, body.to_bytes())),
             Err(e) if e.is::<http_body_util::LengthLimitError>() => {
                 let message = format!("the answer is larger than {ANSWER_MAX_BYTES} bytes");
-                return Err(GitHubError::malformed(what, message));
+                Err(GitHubError::malformed(what, message))
             }
-            Err(e) => return Err(GitHubError::transient(what, causes(&*e))),
-        };
-        if parts.status.is_success() {
-            Ok(Answer { headers: parts.headers, body })
-        } else {
-            Err(from_answer(what, parts.status, &parts.headers, &body, self.clock.now_ms()))
+            Err(e) => Err(GitHubError::transient(what, causes(&*e))),
         }
     }
 }
@@ -194,37 +234,48 @@ impl Answer {
     }
 }
 
-/// octocrab over its own client; for plain HTTP over a client without TLS, so that a machine without root
-/// certificates can still talk to a loopback address.
+/// octocrab over a client of ours. For plain HTTP one without TLS, so that a machine without root certificates can
+/// still talk to a loopback address. No layer follows redirects: that would turn a POST into a GET.
 fn connect(origin: &str) -> Result<Octocrab, GitHubError> {
     let failed = |e: &dyn std::error::Error| GitHubError::config(format!("no HTTP client: {}", causes(e)));
-    if origin.starts_with("https:") {
-        return Octocrab::builder()
-            .base_uri(origin)
-            .map_err(|e| failed(&e))?
-            .add_header(header::ACCEPT, "application/vnd.github+json".into())
-            .set_connect_timeout(Some(CONNECT_TIMEOUT))
-            .set_read_timeout(Some(READ_TIMEOUT))
-            .build()
-            .map_err(|e| failed(&e));
-    }
     let base = origin.parse::<http::Uri>().map_err(|e| failed(&e))?;
-    let mut connector = hyper_util::client::legacy::connect::HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let client =
-        hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
+    let mut plain = HttpConnector::new();
+    plain.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let client = Client::builder(TokioExecutor::new());
+    if base.scheme() != Some(&http::uri::Scheme::HTTPS) {
+        return Ok(layered(client.build(plain), base));
+    }
+    plain.enforce_http(false);
+    let roots = HttpsConnectorBuilder::new().with_native_roots().map_err(|e| failed(&e))?;
+    Ok(layered(client.build(roots.https_only().enable_http1().wrap_connector(plain)), base))
+}
+
+fn layered<C>(client: Client<C, OctoBody>, base: http::Uri) -> Octocrab
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let headers = vec![
-        (header::USER_AGENT, http::HeaderValue::from_static("paceline")),
-        (header::ACCEPT, http::HeaderValue::from_static("application/vnd.github+json")),
+        (header::USER_AGENT, HeaderValue::from_static("paceline")),
+        (header::ACCEPT, HeaderValue::from_static("application/vnd.github+json")),
     ];
     let built = OctocrabBuilder::new_empty()
         .with_service(client)
-        .with_layer(&tower_http::follow_redirect::FollowRedirectLayer::new())
-        .with_layer(&octocrab::service::middleware::extra_headers::ExtraHeadersLayer::new(headers.into()))
-        .with_layer(&octocrab::service::middleware::base_uri::BaseUriLayer::new(base))
+        .with_layer(&ExtraHeadersLayer::new(headers.into()))
+        .with_layer(&BaseUriLayer::new(base))
         .with_auth(AuthState::None)
         .build();
-    built.map_err(|never| match never {})
+    match built {
+        Ok(crab) => crab,
+        Err(never) => match never {},
+    }
+}
+
+/// Where a repository that was renamed or moved is now: GitHub names it by its number. Nothing else is followed.
+fn moved_to(parts: &http::response::Parts) -> Option<String> {
+    let moved = matches!(parts.status.as_u16(), 301 | 302 | 307 | 308);
+    let location = parts.headers.get(header::LOCATION).filter(|_| moved)?.to_str().ok()?;
+    let path = location.find("/repositories/").map(|at| &location[at..])?;
+    (path.len() < 4096 && path.parse::<http::uri::PathAndQuery>().is_ok()).then(|| path.to_owned())
 }
 
 /// The query of the link with `rel="next"`.
@@ -305,6 +356,45 @@ mod tests {
         assert_eq!(next("<https://h/x?page=9>; rel=\"last\""), None);
         assert_eq!(next("<https://h/x>; rel=\"next\""), None);
         assert_eq!(next("nonsense, ;;<>"), None);
+    }
+
+    #[test]
+    fn only_a_repositorys_new_place_is_followed() {
+        let moved = |status: u16, location: &str| {
+            let response = http::Response::builder().status(status).header(header::LOCATION, location);
+            moved_to(&response.body(()).unwrap().into_parts().0)
+        };
+        let new = Some("/repositories/7/pulls/1?a=b".to_owned());
+        assert_eq!(moved(301, "https://api.github.com/repositories/7/pulls/1?a=b"), new);
+        assert_eq!(moved(307, "https://ghe.example/api/v3/repositories/7/pulls/1?a=b"), new);
+        assert_eq!(moved(301, "https://elsewhere.example/login"), None);
+        assert_eq!(moved(404, "https://api.github.com/repositories/7"), None);
+    }
+
+    #[tokio::test]
+    async fn a_client_for_https_can_be_made() {
+        // On a machine without root certificates this is refused in words.
+        if let Err(error) = connect("https://api.github.com") {
+            assert!(error.to_string().contains("certificates"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_ends_in_time_after_three_tries() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = ApiBase::parse(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
+        let accepts = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while held.len() < 3 {
+                held.push(silent.accept().await.unwrap().0);
+            }
+            held
+        });
+        let mut transport = Transport::new(base, crate::clock::Clock::system()).unwrap();
+        transport.request_timeout = Duration::from_millis(50);
+        let error = transport.get("/app", &SecretString::from("t".to_owned())).await.err().unwrap();
+        assert!(matches!(error, GitHubError::Transient { .. }), "{error}");
+        assert_eq!(accepts.await.unwrap().len(), 3);
     }
 
     #[test]

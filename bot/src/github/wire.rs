@@ -232,6 +232,18 @@ pub(super) struct CheckApp {
     pub id: u64,
 }
 
+/// One attempt to deliver a webhook.
+#[derive(Deserialize)]
+pub(super) struct HookDelivery {
+    pub id: i64,
+    pub guid: String,
+    pub event: String,
+    pub delivered_at: String,
+    /// What our webhook answered; zero when it did not.
+    #[serde(default)]
+    pub status_code: u16,
+}
+
 /// An annotation as GitHub has it: enough to know one of ours again.
 #[derive(Deserialize)]
 pub(super) struct Annotation {

@@ -1,7 +1,10 @@
 //! Paceline through its doors: real router, real database, real git; GitHub alone is a stand-in.
 
 mod commands;
+mod git;
+mod github;
 mod journey;
+mod scene;
 mod webhook;
 mod whole;
 mod world;

@@ -3,7 +3,7 @@
 use super::access::{Caller, Need, TOKEN_LIFE_MS};
 use super::answer::{Answer, Asked};
 use super::state::{Comment, Repo, State, Token};
-use super::{checks, json, scene};
+use super::{checks, deliveries, git_store, json};
 use crate::pull::{Permission, PullState};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -34,7 +34,10 @@ fn route(call: &mut Call<'_>) -> Result<Answer, Answer> {
     let segments: Vec<&str> = call.asked.segments.iter().map(String::as_str).collect();
     // `/repositories/ID/…` is how GitHub's links name a repository.
     let (repo, rest) = match segments.as_slice() {
-        ["repos", owner, name, rest @ ..] => (call.state.repo_by_name(owner, name), rest),
+        ["repos", owner, name, rest @ ..] => match call.state.moved_from(owner, name) {
+            Some(id) => return Ok(call.moved(id, rest)),
+            None => (call.state.repo_by_name(owner, name), rest),
+        },
         ["repositories", id, rest @ ..] => (id.parse().ok(), rest),
         other => return app_route(call, other),
     };
@@ -77,12 +80,28 @@ fn app_route(call: &mut Call<'_>, segments: &[&str]) -> Result<Answer, Answer> {
             Ok(Answer::page(call.asked, "/app/installations", all, |_, page| Value::Array(page)))
         }
         ["app", "installations", id, "access_tokens"] if post => call.token(id),
+        ["app", "hook", "deliveries"] if get => deliveries::list(call),
+        ["app", "hook", "deliveries", id, "attempts"] if post => deliveries::attempt(call, id),
         ["installation", "repositories"] if get => call.installation_repositories(),
         _ => Err(Answer::not_found()),
     }
 }
 
 impl Call<'_> {
+    /// What GitHub answers under a repository's former name: 301 to who reads, 307 to who writes.
+    fn moved(&self, id: i64, rest: &[&str]) -> Answer {
+        let status = if self.asked.method == Method::GET { 301 } else { 307 };
+        let path: String = rest.iter().map(|segment| format!("/{segment}")).collect();
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.asked.query).finish();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let mut answer = Answer::refuse(status, "Moved Permanently");
+        answer
+            .headers
+            .push(("location", format!("{}/repositories/{id}{path}{mark}{query}", self.asked.base)));
+        answer
+    }
+
     fn token(&mut self, id: &str) -> Result<Answer, Answer> {
         let app = self.caller.app()?;
         let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
@@ -137,27 +156,28 @@ impl Call<'_> {
             "closed" => p.state != PullState::Open,
             _ => p.state == PullState::Open,
         });
-        let shown =
-            shown.map(|p| json::pull(self.state, repo, p, &scene::base_sha(repo, p), &self.url)).collect();
+        let shown = shown
+            .map(|p| json::pull(self.state, repo, p, &git_store::base_sha(repo, p), &self.url))
+            .collect();
         Ok(self.page(id, "pulls", shown))
     }
 
     fn pull(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
         let (repo, number) = self.known_pull(repo, number, Need::Read)?;
         let pull = &repo.pulls[&number];
-        Ok(Answer::ok(json::pull(self.state, repo, pull, &scene::base_sha(repo, pull), &self.url)))
+        Ok(Answer::ok(json::pull(self.state, repo, pull, &git_store::base_sha(repo, pull), &self.url)))
     }
 
     fn pull_commits(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
         let (repo, number) = self.known_pull(repo, number, Need::Read)?;
-        let mut commits = scene::pull_commits(repo, &repo.pulls[&number])?;
+        let mut commits = git_store::pull_commits(repo, &repo.pulls[&number])?;
         commits.truncate(COMMITS_MAX);
         Ok(self.page(repo.id, &format!("pulls/{number}/commits"), commits))
     }
 
     fn pull_files(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
         let (repo, number) = self.known_pull(repo, number, Need::Read)?;
-        let mut files = scene::pull_files(repo, &repo.pulls[&number])?;
+        let mut files = git_store::pull_files(repo, &repo.pulls[&number])?;
         files.truncate(FILES_MAX);
         Ok(self.page(repo.id, &format!("pulls/{number}/files"), files))
     }

@@ -4,7 +4,7 @@ use super::access::Need;
 use super::answer::Answer;
 use super::api::Call;
 use super::state::CheckRun;
-use super::{json, scene};
+use super::{git_store, json};
 use serde_json::{Map, Value, json};
 
 const ANNOTATIONS_MAX: usize = 50;
@@ -25,7 +25,7 @@ pub(super) fn create(call: &mut Call<'_>, repo: Option<i64>) -> Result<Answer, A
     if sent["name"].as_str().unwrap_or("").is_empty() {
         return Err(invalid("name", "is missing"));
     }
-    if !scene::has_commit(&call.state.repos[&repo], head) {
+    if !git_store::has_commit(&call.state.repos[&repo], head) {
         return Err(Answer::refuse(422, &format!("No commit found for SHA: {head}")));
     }
     let id = call.state.next_id();
@@ -84,7 +84,7 @@ pub(super) fn annotations(call: &mut Call<'_>, repo: Option<i64>, id: &str) -> R
 pub(super) fn of_commit(call: &mut Call<'_>, repo: Option<i64>, sha: &str) -> Result<Answer, Answer> {
     let id = call.allowed(repo, "checks", Need::Read)?;
     let repo = &call.state.repos[&id];
-    if !scene::has_commit(repo, sha) {
+    if !git_store::has_commit(repo, sha) {
         return Err(Answer::refuse(422, &format!("No commit found for SHA: {sha}")));
     }
     let query = &call.asked.query;

@@ -66,8 +66,17 @@ fn repository(shared: &Shared, asked: &Asked, now_ms: i64) -> Result<PathBuf, An
     if caller == access::Caller::Nobody {
         return Err(asks_for_login(Answer::refuse(401, "Authentication required")));
     }
-    let name = asked.segments[1].strip_suffix(".git").unwrap_or(&asked.segments[1]);
-    let id = caller.repo(&state, state.repo_by_name(&asked.segments[0], name), "contents", Need::Read)?;
+    let (owner, name) = (asked.segments[0].as_str(), asked.segments[1].as_str());
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    if let Some(new) = state.moved_from(owner, name).and_then(|id| state.repos.get(&id)) {
+        let mut moved = Answer::refuse(301, "Moved Permanently");
+        let rest = asked.segments[2..].join("/");
+        moved
+            .headers
+            .push(("location", format!("{}/{}.git/{rest}?service=git-upload-pack", shared.url(), new.name)));
+        return Err(moved);
+    }
+    let id = caller.repo(&state, state.repo_by_name(owner, name), "contents", Need::Read)?;
     Ok(state.repos[&id].path.clone())
 }
 

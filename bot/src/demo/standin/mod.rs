@@ -8,8 +8,10 @@ mod access;
 mod answer;
 mod api;
 mod checks;
+mod deliveries;
 mod fault;
 mod git_http;
+mod git_store;
 mod json;
 mod key;
 mod scene;
@@ -28,6 +30,7 @@ use state::State;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 
 /// How to start a stand-in.
 #[derive(Clone, Debug)]
@@ -68,6 +71,8 @@ struct Shared {
     dir: PathBuf,
     address: SocketAddr,
     clock: Clock,
+    /// Ends what hangs.
+    stopped: CancellationToken,
 }
 
 impl Shared {
@@ -81,11 +86,15 @@ impl Shared {
     }
 }
 
-struct ServerTask(tokio::task::JoinHandle<()>);
+struct ServerTask {
+    task: tokio::task::JoinHandle<()>,
+    stopped: CancellationToken,
+}
 
 impl Drop for ServerTask {
     fn drop(&mut self) {
-        self.0.abort();
+        self.stopped.cancel();
+        self.task.abort();
     }
 }
 
@@ -99,9 +108,11 @@ impl StandIn {
             dir: options.dir,
             address: listener.local_addr()?,
             clock: options.clock,
+            stopped: CancellationToken::new(),
         });
+        let stopped = shared.stopped.clone();
         let task = tokio::spawn(server::serve(listener, shared.clone()));
-        Ok(Self { shared, _server: Arc::new(ServerTask(task)) })
+        Ok(Self { shared, _server: Arc::new(ServerTask { task, stopped }) })
     }
 
     /// The address as github.com's API would be given: `http://127.0.0.1:PORT`.

@@ -4,20 +4,17 @@ use super::answer::{Answer, Asked};
 use super::api::{self, Call};
 use super::fault::{self, FaultKind};
 use super::state::RequestSeen;
-use super::{Shared, access, git_http};
+use super::{Shared, access, git_http, webhook};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, header};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Larger than any request GitHub takes.
 const BODY_MAX_BYTES: usize = 64 << 20;
 /// What Enterprise Server puts before every path of its API.
 const PREFIX: &str = "/api/v3";
-/// Longer than any client waits.
-const HANG: Duration = Duration::from_secs(3_600);
 
 pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     let router = Router::new().fallback(handle).with_state(shared);
@@ -33,6 +30,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         method,
         target,
         authorized: request.headers().contains_key(header::AUTHORIZATION),
+        compressed: request.headers().contains_key(header::CONTENT_ENCODING),
         status: 0,
     };
     let asked = match take_apart(&shared, request).await {
@@ -41,7 +39,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     if fault == Some(FaultKind::Hang) {
         shared.state().saw(seen.clone());
-        tokio::time::sleep(HANG).await;
+        shared.stopped.cancelled().await;
     }
     let response = match fault {
         Some(kind) if kind != FaultKind::BadGatewayAfter => fault::answer(kind).into_response(&asked),
@@ -50,7 +48,19 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             late.map_or(carried_out, |kind| fault::answer(kind).into_response(&asked))
         }
     };
-    shared.state().saw(RequestSeen { status: response.status().as_u16(), ..seen });
+    let asked_again = {
+        let mut state = shared.state();
+        state.saw(RequestSeen { status: response.status().as_u16(), ..seen });
+        std::mem::take(&mut state.redeliveries_asked)
+    };
+    for guid in asked_again {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            if let Err(error) = webhook::redeliver(&shared, &guid).await {
+                tracing::warn!(guid, %error, "redelivery failed");
+            }
+        });
+    }
     response
 }
 

@@ -18,6 +18,10 @@ pub(super) struct State {
     pub repos: BTreeMap<i64, Repo>,
     pub users: BTreeMap<String, i64>,
     pub deliveries: Vec<Delivery>,
+    /// GUIDs that the API was asked to send again.
+    pub redeliveries_asked: Vec<String>,
+    /// Names that repositories had before, lower-case `owner/name`.
+    pub moved: BTreeMap<String, i64>,
     pub requests: VecDeque<RequestSeen>,
     pub faults: Vec<Fault>,
     last_id: i64,
@@ -118,6 +122,8 @@ pub struct RequestSeen {
     pub target: String,
     /// Whether there was an `Authorization` header.
     pub authorized: bool,
+    /// Whether the body came compressed.
+    pub compressed: bool,
     /// Zero while it is under way or when nothing was answered.
     pub status: u16,
 }
@@ -179,6 +185,15 @@ impl State {
         let same =
             |r: &&Repo| r.name.owner.eq_ignore_ascii_case(owner) && r.name.name.eq_ignore_ascii_case(name);
         self.repos.values().find(same).map(|r| r.id)
+    }
+
+    /// The repository that had this name once and has another now.
+    pub(super) fn moved_from(&self, owner: &str, name: &str) -> Option<i64> {
+        let former = format!("{owner}/{name}").to_ascii_lowercase();
+        match self.repo_by_name(owner, name) {
+            Some(_) => None,
+            None => self.moved.get(&former).copied().filter(|id| self.repos.contains_key(id)),
+        }
     }
 
     pub(super) fn saw(&mut self, request: RequestSeen) {

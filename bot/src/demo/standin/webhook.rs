@@ -1,7 +1,7 @@
 //! Webhooks as GitHub sends them: signed, with its headers, and payloads of its shape.
 
 use super::state::{Delivery, State};
-use super::{StandIn, json, scene};
+use super::{Shared, StandIn, git_store, json};
 use crate::pull::{InstallationId, RepoId};
 use anyhow::Context;
 use bytes::Bytes;
@@ -72,71 +72,88 @@ impl StandIn {
             let state = self.shared.state();
             payload(&state, app_id, event, &self.shared.url())?
         };
-        let guid = uuid::Uuid::now_v7().to_string();
-        let payload = payload.to_string().into_bytes();
-        self.send(app_id, url, name, &guid, payload, Redelivery::No).await
+        let parcel = Parcel {
+            app: app_id,
+            url: url.to_owned(),
+            event: name.to_owned(),
+            guid: uuid::Uuid::now_v7().to_string(),
+            payload: payload.to_string().into_bytes(),
+        };
+        send(&self.shared, parcel, Redelivery::No).await
     }
 
     /// Sends an earlier delivery again, with the same GUID, as GitHub does.
     pub async fn redeliver(&self, guid: &str) -> anyhow::Result<Delivered> {
-        let (app, url, event, payload) = {
-            let state = self.shared.state();
-            let delivery = state.deliveries.iter().find(|d| d.guid == guid).context("no such delivery")?;
-            (delivery.app, delivery.url.clone(), delivery.event.clone(), delivery.payload.clone())
-        };
-        self.send(app, &url, &event, guid, payload, Redelivery::Yes).await
+        redeliver(&self.shared, guid).await
     }
+}
 
-    async fn send(
-        &self,
-        app: u64,
-        url: &str,
-        event: &str,
-        guid: &str,
-        payload: Vec<u8>,
-        redelivery: Redelivery,
-    ) -> anyhow::Result<Delivered> {
-        let secret = {
-            let state = self.shared.state();
-            state.apps.get(&app).context("no such App")?.webhook_secret.clone()
-        };
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
-        mac.update(&payload);
-        let request = http::Request::post(url)
-            .header("content-type", "application/json")
-            .header("user-agent", "GitHub-Hookshot/standin")
-            .header("x-github-delivery", guid)
-            .header("x-github-event", event)
-            .header("x-github-hook-installation-target-type", "integration")
-            .header("x-github-hook-installation-target-id", app.to_string())
-            .header("x-hub-signature-256", format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
-            .body(Full::new(Bytes::from(payload.clone())))?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let exchange = async {
-            let response = client.request(request).await?;
-            let status = response.status().as_u16();
-            let body = http_body_util::Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
-            let body = body.map_err(|e| anyhow::anyhow!(e))?.to_bytes();
-            anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
-        };
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
-        let answered = answered.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
-        let mut state = self.shared.state();
-        let id = state.next_id();
-        state.deliveries.push(Delivery {
-            id,
-            app,
-            url: url.into(),
-            guid: guid.into(),
-            event: event.into(),
-            payload,
-            status: answered.as_ref().map_or(0, |(status, _)| *status),
-            at_ms: self.shared.clock.now_ms(),
-            redelivery: redelivery == Redelivery::Yes,
-        });
-        let (status, body) = answered?;
-        Ok(Delivered { guid: guid.into(), status, body })
-    }
+pub(super) async fn redeliver(shared: &Shared, guid: &str) -> anyhow::Result<Delivered> {
+    let parcel = {
+        let state = shared.state();
+        let known = state.deliveries.iter().find(|d| d.guid == guid).context("no such delivery")?;
+        Parcel {
+            app: known.app,
+            url: known.url.clone(),
+            event: known.event.clone(),
+            guid: known.guid.clone(),
+            payload: known.payload.clone(),
+        }
+    };
+    send(shared, parcel, Redelivery::Yes).await
+}
+
+/// One delivery, ready to be sent.
+struct Parcel {
+    app: u64,
+    url: String,
+    event: String,
+    guid: String,
+    payload: Vec<u8>,
+}
+
+async fn send(shared: &Shared, parcel: Parcel, redelivery: Redelivery) -> anyhow::Result<Delivered> {
+    let Parcel { app, url, event, guid, payload } = parcel;
+    let secret = {
+        let state = shared.state();
+        state.apps.get(&app).context("no such App")?.webhook_secret.clone()
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
+    mac.update(&payload);
+    let request = http::Request::post(&url)
+        .header("content-type", "application/json")
+        .header("user-agent", "GitHub-Hookshot/standin")
+        .header("x-github-delivery", &guid)
+        .header("x-github-event", &event)
+        .header("x-github-hook-installation-target-type", "integration")
+        .header("x-github-hook-installation-target-id", app.to_string())
+        .header("x-hub-signature-256", format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+        .body(Full::new(Bytes::from(payload.clone())))?;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let exchange = async {
+        let response = client.request(request).await?;
+        let status = response.status().as_u16();
+        let body = http_body_util::Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
+        let body = body.map_err(|e| anyhow::anyhow!(e))?.to_bytes();
+        anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
+    let answered = answered.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
+    let mut state = shared.state();
+    let id = state.next_id();
+    state.deliveries.push(Delivery {
+        id,
+        app,
+        url,
+        guid: guid.clone(),
+        event,
+        payload,
+        status: answered.as_ref().map_or(0, |(status, _)| *status),
+        at_ms: shared.clock.now_ms(),
+        redelivery: redelivery == Redelivery::Yes,
+    });
+    let (status, body) = answered?;
+    Ok(Delivered { guid, status, body })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,7 +188,7 @@ fn payload(state: &State, app: u64, event: &Event, url: &str) -> anyhow::Result<
             let mut payload = common(repo, &pull.author)?;
             payload["action"] = json!(action);
             payload["number"] = json!(number);
-            payload["pull_request"] = json::pull(state, known, pull, &scene::base_sha(known, pull), url);
+            payload["pull_request"] = json::pull(state, known, pull, &git_store::base_sha(known, pull), url);
             ("pull_request", payload)
         }
         Event::IssueComment { repo, number, comment, action } => {
