@@ -286,8 +286,9 @@ fn next_query(headers: &HeaderMap) -> Option<String> {
             let next = relation.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
             let target = target.trim().strip_prefix('<')?.strip_suffix('>')?;
             let (_, query) = target.split_once('?')?;
-            let fits =
-                !query.is_empty() && query.len() < 4096 && query.parse::<http::uri::PathAndQuery>().is_ok();
+            let fits = !query.is_empty()
+                && query.len() < 4096
+                && format!("?{query}").parse::<http::uri::PathAndQuery>().is_ok();
             (next && fits).then(|| query.to_owned())
         })
     })

@@ -168,18 +168,17 @@ async fn a_renamed_repository_is_fetched_from_its_old_address() {
 #[tokio::test]
 async fn a_long_negotiation_is_compressed_and_understood() {
     let it = Fetching::new().await;
-    let (number, _) = it.scene.pull();
-    // git compresses what it sends beyond a kilobyte: a few dozen commits that it has.
-    for n in 0..60 {
-        it.scene.standin.commit(it.scene.repo, "change", &format!("fix: {n}"), &[]).unwrap();
+    // git compresses what it sends beyond a kilobyte: the ids of a few dozen branches.
+    let branches: Vec<String> = (0..40).map(|n| format!("topic-{n}")).collect();
+    let tips = branches.iter().map(|branch| {
+        it.scene.standin.commit(it.scene.repo, branch, &format!("feat: {branch}"), &[]).unwrap()
+    });
+    let tips: Vec<Sha> = tips.collect();
+    let fetched = it.fetch(Wants { branches: branches.clone(), ..Wants::default() }).await.unwrap();
+    for (branch, tip) in branches.iter().zip(&tips) {
+        assert_eq!(&fetched.branches[branch], tip);
     }
-    it.fetch(wants(number)).await.unwrap();
-    let main = it.scene.standin.tip(it.scene.repo, "main").unwrap();
-    it.scene.standin.set_branch(it.scene.repo, "change", &main).unwrap();
-    let head = it.scene.standin.commit(it.scene.repo, "change", "fix: other", &[("o", Some(b"o"))]).unwrap();
-    assert_eq!(it.fetch(wants(number)).await.unwrap().pulls[&number], head);
-    let compressed = it.scene.standin.requests().iter().filter(|r| r.compressed).count();
-    assert!(compressed > 0, "the negotiation was short");
+    assert!(it.scene.standin.requests().iter().any(|r| r.compressed), "the negotiation was short");
 }
 
 #[tokio::test]

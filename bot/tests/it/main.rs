@@ -5,6 +5,7 @@ mod git;
 mod github;
 mod journey;
 mod scene;
+mod standin;
 mod webhook;
 mod whole;
 mod world;
