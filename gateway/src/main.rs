@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use gateway::config::Address;
 use gateway::reload::Source;
 use gateway::server::{Options, Running, start};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,7 +92,8 @@ fn check(file: PathBuf) -> anyhow::Result<()> {
 }
 
 fn serve(run: Run) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_max_level(run.log).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_max_level(run.log).with_ansi(colours).with_writer(std::io::stderr).init();
     let options = Options {
         config: run.config,
         listen: run.listen,

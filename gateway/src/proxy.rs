@@ -41,7 +41,10 @@ pub async fn handle(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     let mut account = Account::open(&worker, &view, &client, &head);
     let answer = match is_ready_check(&view, &head) {
         true => Ok(refusal::ready(worker.is_stopping())),
-        false => pass_on(&worker, &view, &client, head, incoming, &mut account).await,
+        false => {
+            let place = Place { worker: &worker, active: view.active(), client: &client };
+            pass_on(place, head, incoming, &mut account).await
+        }
     };
     let answer = answer.unwrap_or_else(|refusal| {
         account.reason = Some(refusal.reason());
@@ -51,20 +54,26 @@ pub async fn handle(worker: Rc<Worker>, client: Rc<Client>, request: Request<Inc
     answer.map(|content| Body::new(content, account))
 }
 
+/// Where a request is served: by whom, under which configuration, for whom.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    worker: &'a Worker,
+    active: &'a Active,
+    client: &'a Client,
+}
+
 async fn pass_on(
-    worker: &Rc<Worker>,
-    view: &Rc<View>,
-    client: &Client,
+    place: Place<'_>,
     mut head: request::Parts,
     incoming: Incoming,
     account: &mut Account,
 ) -> Result<Response<body::Content>, Refusal> {
-    let active = view.active();
+    let Place { worker, active, client } = place;
     let host = target::host(&head)?;
     let path = normalize(head.uri.path()).map_err(|_| Refusal::BadPath)?;
     let route = route(active, &head, host.as_ref(), &path, account)?;
     let target = target::for_upstream(&head.uri, &path, route)?;
-    limit(worker, route, client, &head.headers, account)?;
+    limit(place, route, &head.headers, account)?;
     let upstream = &active.upstreams[route.upstream];
     let body = RequestBody::new(incoming, &active.server, account.deadline())?;
     let permit = Settled::admit(worker, upstream, account)?;
@@ -119,13 +128,8 @@ fn route<'a>(
     }
 }
 
-fn limit(
-    worker: &Worker,
-    route: &Route,
-    client: &Client,
-    headers: &HeaderMap,
-    account: &Account,
-) -> Result<(), Refusal> {
+fn limit(place: Place<'_>, route: &Route, headers: &HeaderMap, account: &Account) -> Result<(), Refusal> {
+    let Place { worker, client, .. } = place;
     let Some(limit) = &route.limit else { return Ok(()) };
     let seed = worker.shared.seed;
     let key = match &limit.by {

@@ -28,12 +28,8 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Process {
-        let mut child = Command::new(BINARY)
-            .args(arguments)
-            .env("NO_COLOR", "1")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary");
+        let mut child =
+            Command::new(BINARY).args(arguments).stderr(Stdio::piped()).spawn().expect("the binary");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
         let line = lines.find(|line| line.contains("listening")).expect("a line that says where it listens");
         let listen = line.split("listen=").nth(1).and_then(|rest| rest.split(' ').next());
