@@ -11,6 +11,7 @@ use crate::serve;
 use clap::{Args, Parser, Subcommand};
 use perfsuite::runner::RunnerArgs;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,14 +60,9 @@ enum Command {
 struct RunnerCommand {
     #[command(subcommand)]
     manage: Option<ManageRunners>,
+    // Directly, not within another flattened struct: clap would take that one for absent.
     #[command(flatten)]
-    run: Option<RunArgs>,
-}
-
-#[derive(Args)]
-struct RunArgs {
-    #[command(flatten)]
-    runner: RunnerArgs,
+    run: Option<RunnerArgs>,
     /// Stop when standard input ends, as it does when the program that started this one ends
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -149,8 +145,10 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Review(args) => review::run(args).await,
         Command::Runner(RunnerCommand { manage: Some(manage), .. }) => manage_runners(manage).await,
-        Command::Runner(RunnerCommand { manage: None, run: Some(run) }) => run_runner(run).await,
-        Command::Runner(RunnerCommand { manage: None, run: None }) => {
+        Command::Runner(RunnerCommand { manage: None, run: Some(run), until_stdin_closes }) => {
+            run_runner(run, until_stdin_closes).await
+        }
+        Command::Runner(RunnerCommand { manage: None, run: None, .. }) => {
             Err(UserError::new("say --server URL, or one of add, list, revoke").into())
         }
         Command::Config(ConfigCommand::Check { file }) => {
@@ -162,12 +160,12 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn run_runner(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let config = args.runner.config()?;
-    let measure = perfsuite::runner::Here::new(args.runner.sandbox, args.runner.cache_dir())?;
+async fn run_runner(args: RunnerArgs, until_stdin_closes: bool) -> anyhow::Result<ExitCode> {
+    let config = args.config()?;
+    let measure = perfsuite::runner::Here::new(args.sandbox, args.cache_dir())?;
     let mut signals = perfsuite::runner::stop_signals()?;
     let (ask, stop) = mpsc::channel(2);
-    if args.until_stdin_closes {
+    if until_stdin_closes {
         let ask = ask.clone();
         // Nothing is ever written to it: its end is the end of whoever holds the other side. A thread of its own,
         // because a read of standard input cannot be given up.
@@ -237,5 +235,36 @@ fn log_to_stderr(server: bool) {
     let default = if server { "info,sqlx=warn" } else { "warn,sqlx=error" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner(arguments: &[&str]) -> RunnerCommand {
+        let cli = Cli::try_parse_from([&["paceline", "runner"], arguments].concat()).expect("it parses");
+        match cli.command {
+            Command::Runner(command) => command,
+            _ => panic!("not the runner"),
+        }
+    }
+
+    #[test]
+    fn a_runner_runs_or_is_managed() {
+        let run = runner(&["--server", "http://localhost", "--until-stdin-closes", "--work-dir", "/w"]);
+        assert!(run.until_stdin_closes && run.manage.is_none());
+        assert_eq!(run.run.map(|args| args.server).as_deref(), Some("http://localhost"));
+        assert!(matches!(runner(&["add", "box"]).manage, Some(ManageRunners::Add { .. })));
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

@@ -34,7 +34,9 @@ pub async fn load(
     let Some(row) = pulls::get(&mut *on, repository.id, number).await? else { return Ok(None) };
     let job = jobs::newest(&mut *on, repository.id, number, &row.pull.head_sha).await?;
     let head = row.pull.head_sha.clone();
-    let Some(judgement) = judgements::get(&mut *on, repository.id, number, &head).await? else { return Ok(None) };
+    let Some(judgement) = judgements::get(&mut *on, repository.id, number, &head).await? else {
+        return Ok(None);
+    };
     put_together(on, repository, row, head, judgement, job, now_ms).await.map(Some)
 }
 
