@@ -106,9 +106,14 @@ async fn keep_runner(app: Arc<App>, address: SocketAddr, stop: CancellationToken
         let started = tokio::time::Instant::now();
         match start_runner(&app, address).await {
             Ok(mut child) => {
+                // Taken out of the child, because waiting for it closes what it still has.
+                let stdin = child.stdin.take();
                 tokio::select! {
                     ended = child.wait() => tracing::warn!(?ended, "the built-in runner ended; it is started again"),
-                    () = stop.cancelled() => return stop_runner(child).await,
+                    () = stop.cancelled() => {
+                        drop(stdin);
+                        return stop_runner(child).await;
+                    }
                 }
             }
             Err(error) => tracing::error!(error = format!("{error:#}"), "cannot start the built-in runner"),
@@ -169,9 +174,8 @@ async fn start_runner(app: &App, address: SocketAddr) -> anyhow::Result<Child> {
     command.spawn().context("cannot start the runner")
 }
 
-/// Closes its standard input, so that it hands its job back; SIGKILL when it takes too long.
+/// Its standard input is closed, so it hands its job back; SIGKILL when it takes too long.
 async fn stop_runner(mut child: Child) {
-    drop(child.stdin.take());
     if tokio::time::timeout(RUNNER_STOP_WAIT, child.wait()).await.is_err() {
         tracing::warn!("the built-in runner did not stop in time; it is killed");
         if let Err(error) = child.kill().await {
