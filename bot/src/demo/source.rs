@@ -1,8 +1,10 @@
 //! The files of the demonstration's repository: the bundled gateway as a workspace of its own.
 
+use crate::error::UserError;
 use anyhow::Context;
 use rust_embed::RustEmbed;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/../gateway"]
@@ -24,7 +26,9 @@ pub fn files() -> anyhow::Result<Files> {
         files.insert(format!("gateway/{name}"), text);
     }
     files.insert("Cargo.toml".into(), workspace_of_gateway()?);
-    files.insert("Cargo.lock".into(), reachable_from(LOCK, "gateway"));
+    files.insert("Cargo.lock".into(), LOCK.into());
+    let lock = locked(&files)?;
+    files.insert("Cargo.lock".into(), lock);
     files.insert(".github/paceline.toml".into(), CONFIG.into());
     Ok(files)
 }
@@ -38,51 +42,47 @@ fn workspace_of_gateway() -> anyhow::Result<String> {
     let dependencies = workspace.get_mut("dependencies").and_then(|item| item.as_table_like_mut());
     // A path that is not in this repository.
     dependencies.context("the workspace has dependencies")?.remove("perfsuite");
+    // A profile of a package that is not in this repository either.
+    if let Some(release) = manifest.get_mut("profile").and_then(|profile| profile.get_mut("release")) {
+        release.as_table_like_mut().context("a profile is a table")?.remove("package");
+    }
     Ok(manifest.to_string())
 }
 
-/// The lockfile's packages that `root` needs, with the versions that this project was tested with.
-fn reachable_from(lock: &str, root: &str) -> String {
-    let (head, packages) = lock.split_once("[[package]]").unwrap_or((lock, ""));
-    let packages: Vec<Package<'_>> = packages.split("[[package]]").filter_map(Package::read).collect();
-    let mut wanted = vec![(root, None)];
-    let mut kept = BTreeSet::new();
-    while let Some((name, version)) = wanted.pop() {
-        for (at, package) in packages.iter().enumerate() {
-            let meant = package.name == name && version.is_none_or(|version| version == package.version);
-            if meant && kept.insert(at) {
-                wanted.extend(package.dependencies());
-            }
-        }
+/// The lockfile of `files`: the versions that this project was tested with, without the packages that only other
+/// members need. Cargo itself leaves them out, as it would for a person who removed the members.
+fn locked(files: &Files) -> anyhow::Result<String> {
+    let dir = tempfile::tempdir().context("no temporary directory")?;
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().context("files lie in directories")?)?;
+        std::fs::write(path, text)?;
     }
-    let kept: String = kept.into_iter().map(|at| format!("[[package]]{}", packages[at].block)).collect();
-    format!("{head}{kept}")
-}
-
-/// One package of a lockfile.
-struct Package<'a> {
-    name: &'a str,
-    version: &'a str,
-    block: &'a str,
-}
-
-impl<'a> Package<'a> {
-    fn read(block: &'a str) -> Option<Self> {
-        let value = |key: &str| {
-            let line = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))?;
-            Some(line.trim_matches('"'))
-        };
-        Some(Self { name: value("name")?, version: value("version")?, block })
+    let cargo = |offline: &[&str]| {
+        Command::new("cargo")
+            .args(["metadata", "--format-version", "1"])
+            .args(offline)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| {
+                UserError::new(format!("cannot run cargo: {error}; https://rustup.rs installs it"))
+            })
+    };
+    // Whoever built this program has the index at hand; whoever only installed it asks for it.
+    let mut output = cargo(&["--offline"])?;
+    if !output.status.success() {
+        output = cargo(&[])?;
     }
-
-    /// Name, and version where several are locked.
-    fn dependencies(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + 'a {
-        let list = self.block.split_once("dependencies = [").map_or("", |(_, rest)| rest);
-        list.lines().skip(1).take_while(|line| !line.starts_with(']')).filter_map(|line| {
-            let mut words = line.trim().trim_matches(['"', ',']).split(' ');
-            Some((words.next()?, words.next()))
-        })
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        return Err(UserError::new(format!(
+            "cargo cannot resolve the gateway's dependencies: {}",
+            words.trim()
+        ))
+        .into());
     }
+    std::fs::read_to_string(dir.path().join("Cargo.lock")).context("cargo wrote no lockfile")
 }
 
 #[cfg(test)]
@@ -101,15 +101,5 @@ mod tests {
         for absent in ["bot", "perfsuite", "octocrab", "sqlx"] {
             assert!(!lock.contains(&format!("name = \"{absent}\"\n")), "{absent}");
         }
-    }
-
-    #[test]
-    fn of_two_versions_only_the_needed_one_is_kept() {
-        let lock = "# head\nversion = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\ndependencies = [\n \"b 2.0.0\",\n]\n\n\
-                    [[package]]\nname = \"b\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"b\"\nversion = \"2.0.0\"\n";
-        let kept = reachable_from(lock, "a");
-        assert!(kept.starts_with("# head\nversion = 4\n"));
-        assert!(kept.contains("name = \"b\"\nversion = \"2.0.0\""));
-        assert!(!kept.contains("name = \"b\"\nversion = \"1.0.0\""));
     }
 }
