@@ -179,14 +179,14 @@ fn seed(task: &Task, places: &Places, home: &Path) -> anyhow::Result<()> {
     let mut brought = false;
     if !index.exists() && owners.join("index").is_dir() {
         std::fs::create_dir_all(&ours)?;
-        copy_tree(&owners.join("index"), &index)?;
+        copy_whole(&owners.join("index"), &index)?;
         brought = true;
     }
     let Some(lock) = read_bounded(&places.source().join("Cargo.lock")) else {
         // Nothing says what will be needed: everything may be.
         if owners.join("cache").is_dir() && !ours.join("cache").exists() {
             std::fs::create_dir_all(&ours)?;
-            copy_tree(&owners.join("cache"), &ours.join("cache"))?;
+            copy_whole(&owners.join("cache"), &ours.join("cache"))?;
         }
         return task.sandbox.give(home).context(HAND_OVER);
     };
@@ -197,12 +197,25 @@ fn seed(task: &Task, places: &Places, home: &Path) -> anyhow::Result<()> {
         for package in &packages {
             let (from, to) = (registry.path().join(package), to.join(package));
             if from.is_file() && !to.exists() {
-                std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+                copy_whole(&from, &to)?;
                 brought = true;
             }
         }
     }
     if brought { task.sandbox.give(home).context(HAND_OVER) } else { Ok(()) }
+}
+
+/// All of it or nothing, since other jobs may look at the same place: copied aside, then renamed.
+fn copy_whole(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let parent = to.parent().context("a place without a directory")?;
+    let aside = tempfile::Builder::new().prefix(".copying-").tempdir_in(parent)?;
+    let copy = aside.path().join("copy");
+    copy_tree(from, &copy)?;
+    match std::fs::rename(&copy, to) {
+        // Another job was sooner.
+        Err(_) if to.exists() => Ok(()),
+        result => result.with_context(|| format!("cannot make {}", to.display())),
+    }
 }
 
 const HAND_OVER: &str = "cannot hand cargo's home to the sandbox";

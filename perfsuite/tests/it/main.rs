@@ -1,4 +1,6 @@
 //! Tests through the door: the verdict on simulated machines, the measuring of real repositories.
 
+mod measure;
+mod repository;
 mod runner;
 mod verdict;

@@ -57,6 +57,13 @@ pub fn take(bench: &Bench, suites: &[SuiteSpec]) -> anyhow::Result<Inventory> {
     Ok(inventory)
 }
 
+/// The executables of one bench, on the sides that have it.
+#[derive(Default)]
+struct Pair<'a> {
+    base: Option<&'a BenchExecutable>,
+    head: Option<&'a BenchExecutable>,
+}
+
 fn take_suite(
     bench: &Bench,
     suite: &str,
@@ -65,17 +72,16 @@ fn take_suite(
     inventory: &mut Inventory,
 ) -> anyhow::Result<()> {
     let key = |e: &BenchExecutable| (e.target.package.clone(), e.target.bench.clone());
-    let mut pairs: BTreeMap<(String, String), (Option<&BenchExecutable>, Option<&BenchExecutable>)> =
-        BTreeMap::new();
+    let mut pairs: BTreeMap<(String, String), Pair> = BTreeMap::new();
     for executable in base {
-        pairs.entry(key(executable)).or_default().0 = Some(executable);
+        pairs.entry(key(executable)).or_default().base = Some(executable);
     }
     for executable in head {
-        pairs.entry(key(executable)).or_default().1 = Some(executable);
+        pairs.entry(key(executable)).or_default().head = Some(executable);
     }
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for ((package, name), pair) in pairs {
-        if let (Some(base), Some(head)) = pair
+        if let (Some(base), Some(head)) = (pair.base, pair.head)
             && base.digest == head.digest
         {
             inventory.identical.push(format!("{package}/{name}"));
@@ -83,7 +89,7 @@ fn take_suite(
         }
         say(bench.observer, Phase::Measuring, &format!("listing the benchmarks of {package}/{name}"));
         let mut listed: [Option<Vec<String>>; 2] = [None, None];
-        for (side, executable) in Side::BOTH.into_iter().zip([pair.0, pair.1]) {
+        for (side, executable) in Side::BOTH.into_iter().zip([pair.base, pair.head]) {
             let Some(executable) = executable else { continue };
             match list(bench, side, executable)?.ok_or(Stopped)? {
                 Ok(names) => listed[side as usize] = Some(names),
@@ -96,7 +102,7 @@ fn take_suite(
         let [base_names, head_names] = listed;
         let unlisted = |names: &Option<Vec<String>>, has: bool| has && names.is_none();
         // A side that could not be listed is a failure, not a side without benchmarks.
-        if unlisted(&base_names, pair.0.is_some()) || unlisted(&head_names, pair.1.is_some()) {
+        if unlisted(&base_names, pair.base.is_some()) || unlisted(&head_names, pair.head.is_some()) {
             continue;
         }
         let (base_names, head_names) = (base_names.unwrap_or_default(), head_names.unwrap_or_default());
@@ -110,7 +116,7 @@ fn take_suite(
                 side,
             }));
         }
-        let (Some(base), Some(head)) = pair else { continue };
+        let (Some(base), Some(head)) = (pair.base, pair.head) else { continue };
         for called in base_names.iter().filter(|name| head_names.contains(name)) {
             // Two executables of a suite may use one name.
             let id = if seen.insert(called.clone()) { called.clone() } else { format!("{name}/{called}") };
