@@ -74,11 +74,16 @@ async fn a_jwt_is_believed_only_when_all_of_it_is_right() {
     ];
     for (claims, status) in cases {
         let header = format!("Bearer {}", jwt(&scene, claims.clone()));
-        assert_eq!(ask(Method::GET, &url, &[("authorization", &header)], &Value::Null).await.status, status, "{claims}");
+        assert_eq!(
+            ask(Method::GET, &url, &[("authorization", &header)], &Value::Null).await.status,
+            status,
+            "{claims}"
+        );
     }
     // Right claims under a signature that anybody can make.
     let claims = json!({ "iss": app, "iat": now, "exp": now + 60 });
-    let forged = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(b"x"));
+    let forged =
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(b"x"));
     let header = format!("Bearer {}", forged.unwrap());
     assert_eq!(ask(Method::GET, &url, &[("authorization", &header)], &Value::Null).await.status, 401);
     assert_eq!(ask(Method::GET, &url, &[], &Value::Null).await.status, 401);
@@ -104,7 +109,10 @@ async fn tokens_expire_and_reach_no_further_than_their_installation() {
     assert_eq!(status(Method::GET, "/repos/acme/open", &[]).await, 200);
     assert_eq!(status(Method::POST, "/repos/acme/open/issues/1/comments", &auth).await, 403);
     assert_eq!(status(Method::POST, "/repos/acme/open/issues/1/comments", &[]).await, 401);
-    assert_eq!(status(Method::GET, "/repos/acme/gateway", &[("authorization", "Bearer ghs_none")]).await, 401);
+    assert_eq!(
+        status(Method::GET, "/repos/acme/gateway", &[("authorization", "Bearer ghs_none")]).await,
+        401
+    );
     scene.standin.cover(scene.installation, hidden, Covered::Yes);
     assert_eq!(status(Method::GET, "/repos/acme/hidden", &auth).await, 200);
     scene.standin.grant(scene.installation, "pull_requests", None);
@@ -164,14 +172,16 @@ async fn pages_link_to_each_other_and_what_is_known_is_not_sent_again() {
     }
     let token = bearer(&scene).await;
     let auth = [("authorization", token.as_str())];
-    let url = format!("{}/repos/acme/gateway/issues/{number}/comments?per_page=2", scene.standin.enterprise_url());
+    let url =
+        format!("{}/repos/acme/gateway/issues/{number}/comments?per_page=2", scene.standin.enterprise_url());
     let first = ask(Method::GET, &url, &auth, &Value::Null).await;
     let link = first.headers["link"].to_str().unwrap().to_owned();
     let next = link.split('>').next().unwrap().trim_start_matches('<').to_owned();
     let expected = format!("{}/repositories/{}/issues/", scene.standin.enterprise_url(), scene.repo.0);
     assert!(next.starts_with(&expected) && link.contains("rel=\"last\""), "{link}");
     let second = ask(Method::GET, &next, &auth, &Value::Null).await;
-    let bodies: Vec<_> = second.body.as_array().unwrap().iter().map(|c| c["body"].as_str().unwrap()).collect();
+    let bodies: Vec<_> =
+        second.body.as_array().unwrap().iter().map(|c| c["body"].as_str().unwrap()).collect();
     assert_eq!(bodies, ["2", "3"]);
     assert_eq!(ask(Method::GET, &next, &[], &Value::Null).await.status, 404);
 
@@ -193,13 +203,18 @@ async fn comments_are_refused_as_on_github() {
     let auth = [("authorization", token.as_str())];
     let url = format!("{}/repos/acme/gateway/issues", scene.standin.url());
     for (body, status) in [("x".repeat(65_536), 201), ("x".repeat(65_537), 422), (" ".into(), 422)] {
-        let answer = ask(Method::POST, &format!("{url}/{number}/comments"), &auth, &json!({ "body": body })).await;
+        let answer =
+            ask(Method::POST, &format!("{url}/{number}/comments"), &auth, &json!({ "body": body })).await;
         assert_eq!(answer.status, status, "{}", answer.message());
     }
     let foreign = scene.standin.comment_as(scene.repo, number, "bob", "mine");
-    let answer = ask(Method::PATCH, &format!("{url}/comments/{foreign}"), &auth, &json!({ "body": "ours" })).await;
+    let answer =
+        ask(Method::PATCH, &format!("{url}/comments/{foreign}"), &auth, &json!({ "body": "ours" })).await;
     assert_eq!(answer.status, 403);
-    assert_eq!(ask(Method::POST, &format!("{url}/999/comments"), &auth, &json!({ "body": "x" })).await.status, 404);
+    assert_eq!(
+        ask(Method::POST, &format!("{url}/999/comments"), &auth, &json!({ "body": "x" })).await.status,
+        404
+    );
 }
 
 #[tokio::test]
