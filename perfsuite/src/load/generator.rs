@@ -24,8 +24,8 @@ pub const RESPONSE_MAX_BYTES: u64 = 64 << 20;
 const BURST_MAX: u32 = 32;
 /// How long answers are waited for after the last request was due; later ones count as unanswered.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How long all connections together may take to open.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long all connections together may take to open; a busy machine needs seconds for what should take milliseconds.
+const CONNECT: Duration = Duration::from_secs(10);
 /// A generator that needs more than this many windows to send one window's schedule stops there.
 const WINDOWS_MAX: u32 = 2;
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// A server that opens its port later than this is taken for broken.
-const READY_LIMIT_MS: u64 = 10_000;
+const READY_LIMIT_MS: u64 = 20_000;
 /// A round with all that may be slow in it: three attempts to start each of three processes, drains, stops.
 const ROUND_LIMIT: Duration = Duration::from_secs(120);
 /// A round that was begun before the deadline may end this much after it, rather than be thrown away.
@@ -36,7 +36,7 @@ pub(super) fn play(
     seed: u64,
     deadline: Instant,
 ) -> Result<RoundOutcome, Halt> {
-    let broken = |reason, output: &str| Halt::Failed(failure(ctx, None, reason, output));
+    let broken = |reason, output: &str| Halt::Failed(failure(ctx.suite, None, reason, output));
     let (program, words) = ctx
         .perfsuite
         .split_first()

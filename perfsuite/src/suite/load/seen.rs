@@ -46,6 +46,12 @@ impl Seen {
         })
     }
 
+    /// Counts a round that cannot be used; false when it was one too many.
+    pub(super) fn forgives(&mut self) -> bool {
+        self.bad_rounds += 1;
+        self.bad_rounds < BAD_ROUNDS_MAX
+    }
+
     /// Takes a round; failures when it was one too many that cannot be used.
     pub(super) fn add(
         &mut self,
@@ -54,14 +60,13 @@ impl Seen {
         result: RoundResult,
         rate: f64,
     ) -> Option<Vec<Failure>> {
-        let failures = faults(ctx, &result, rate);
+        let failures = faults(ctx.suite, &result, rate);
         if !failures.is_empty() {
-            self.bad_rounds += 1;
-            return (self.bad_rounds >= BAD_ROUNDS_MAX).then_some(failures);
+            return (!self.forgives()).then_some(failures);
         }
         let (Some(base), Some(head)) = (result.sides.get(&Side::Base), result.sides.get(&Side::Head)) else {
             let output = "the round's result lacks a side";
-            return Some(vec![failure(ctx, None, FailureReason::BadOutput, output)]);
+            return Some(vec![failure(ctx.suite, None, FailureReason::BadOutput, output)]);
         };
         for series in &mut self.series {
             // Zero stands for "not known", which the verdict leaves out.
@@ -130,7 +135,7 @@ impl Seen {
 }
 
 /// What makes a round unusable: requests that one or both sides did not answer well, or that were never sent.
-fn faults(ctx: &LoadContext<'_>, result: &RoundResult, rate: f64) -> Vec<Failure> {
+fn faults(suite: &str, result: &RoundResult, rate: f64) -> Vec<Failure> {
     let scheduled: u64 = result.sides.values().map(|side| side.scheduled).sum::<u64>() + result.unsent;
     if result.unsent as f64 > scheduled as f64 * UNSENT_SHARE_MAX {
         let output = format!(
@@ -138,7 +143,7 @@ fn faults(ctx: &LoadContext<'_>, result: &RoundResult, rate: f64) -> Vec<Failure
             result.unsent,
             result.lateness_p99_ns as f64 / 1e6
         );
-        return vec![failure(ctx, None, FailureReason::Refused, &output)];
+        return vec![failure(suite, None, FailureReason::Refused, &output)];
     }
     let bad = result
         .sides
@@ -150,7 +155,67 @@ fn faults(ctx: &LoadContext<'_>, result: &RoundResult, rate: f64) -> Vec<Failure
         let why = if slow { "; the server is slower than the schedule" } else { "" };
         let output =
             format!("{} of {} requests failed: {}{why}", of.failed(), of.scheduled, kinds.join(", "));
-        failure(ctx, Some(side), FailureReason::BadOutput, &output)
+        failure(suite, Some(side), FailureReason::BadOutput, &output)
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(scheduled: u64, errors: &[(ErrorKind, u64)]) -> SideResult {
+        let failed: u64 = errors.iter().map(|(_, n)| n).sum();
+        SideResult {
+            scheduled,
+            answered: scheduled - failed,
+            errors: errors.iter().copied().collect(),
+            p50_ns: 1,
+            p99_ns: 2,
+            p999_ns: 3,
+            cpu_ns: 4,
+            memory_peak_bytes: None,
+            latency: String::new(),
+        }
+    }
+
+    /// Side, reason and words of the faults of a round.
+    fn check(base: SideResult, head: SideResult, unsent: u64) -> Vec<(Option<Side>, FailureReason, String)> {
+        let result = RoundResult {
+            sides: [(Side::Base, base), (Side::Head, head)].into(),
+            pinned: true,
+            lateness_p50_ns: 1_000,
+            lateness_p99_ns: 7_000_000,
+            unsent,
+            elapsed_ns: 1,
+        };
+        faults("proxy", &result, 900.0).into_iter().map(|f| (f.side, f.reason, f.output)).collect()
+    }
+
+    #[test]
+    fn a_good_round_has_no_faults_and_one_error_in_a_thousand_is_good() {
+        assert_eq!(check(side(1000, &[]), side(1000, &[(ErrorKind::Status, 1)]), 0), []);
+    }
+
+    #[test]
+    fn errors_of_one_side_are_its_failure() {
+        let faults = check(side(1000, &[]), side(1000, &[(ErrorKind::Status, 600)]), 0);
+        let output = "600 of 1000 requests failed: 600 answers of 400 and above".to_owned();
+        assert_eq!(faults, [(Some(Side::Head), FailureReason::BadOutput, output)]);
+    }
+
+    #[test]
+    fn a_server_slower_than_the_schedule_is_called_that() {
+        let faults = check(side(1000, &[(ErrorKind::Unanswered, 700)]), side(1000, &[]), 0);
+        assert!(faults[0].2.ends_with("the server is slower than the schedule"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_generator_that_is_too_slow_is_nobodys_failure() {
+        let broken = [(ErrorKind::Unanswered, 700)];
+        let faults = check(side(1000, &broken), side(1000, &broken), 300);
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].0, None);
+        assert!(faults[0].2.contains("says nothing about the servers"), "{faults:?}");
+    }
 }
