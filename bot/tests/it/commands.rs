@@ -15,7 +15,8 @@ fn paceline(arguments: &[&str]) -> Command {
 
 /// With everything that `serve` must have; the key is a real one.
 fn serve(data_dir: &Path, key: &Path) -> Command {
-    let mut command = paceline(&["serve", "--no-runner", "--listen", "127.0.0.1:0"]);
+    let mut command = paceline(&["serve", "--no-runner"]);
+    command.env("PACELINE_LISTEN", "127.0.0.1:0");
     command.arg("--data-dir").arg(data_dir).arg("--github-private-key-file").arg(key);
     command.args(["--github-app-id", "1"]).env("GITHUB_WEBHOOK_SECRET", "a secret");
     command

@@ -121,10 +121,10 @@ async fn a_webhook_ends_in_a_comment_that_names_the_slowdown() {
     );
     let comments = eventually_within(PATIENCE, "the comment", || {
         let comments = world.our_comments(number);
-        comments.iter().any(|comment| comment.body.contains("widgets/sum")).then_some(comments)
+        comments.iter().any(|comment| comment.body.contains("Slower")).then_some(comments)
     })
     .await;
     assert_eq!(comments.len(), 1);
-    assert!(comments[0].body.contains("Slower"), "{}", comments[0].body);
+    assert!(comments[0].body.contains("widgets/sum"), "{}", comments[0].body);
     world.server.stop().await;
 }

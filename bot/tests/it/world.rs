@@ -22,7 +22,8 @@ pub struct World {
     pub repository: RepoId,
     pub app_id: u64,
     pub secret: SecretString,
-    pub dir: TempDir,
+    /// Removed with the world.
+    _dir: TempDir,
 }
 
 /// What a test wants different.
@@ -75,7 +76,7 @@ impl World {
             program: env!("CARGO_BIN_EXE_paceline").into(),
         };
         let server = Server::start(config, Clock::system()).await.unwrap();
-        Self { github, server, repository, app_id: app.app_id, secret: app.webhook_secret, dir }
+        Self { github, server, repository, app_id: app.app_id, secret: app.webhook_secret, _dir: dir }
     }
 
     /// A commit on `topic`, and a pull request from it by alice.
