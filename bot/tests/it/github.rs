@@ -47,7 +47,7 @@ async fn every_question_works_on_both_kinds_of_address() {
         assert_eq!(github.installations().await.unwrap(), [scene.installation]);
         let repo = github.repository(scene.installation, &name).await.unwrap();
         assert_eq!(repo, scene.repository());
-        assert_eq!(github.repositories(scene.installation).await.unwrap(), [repo.clone()]);
+        assert_eq!(github.repositories(scene.installation).await.unwrap(), std::slice::from_ref(&repo));
 
         let pull = github.pull_request(&repo, number).await.unwrap();
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Tests through the door: the verdict on simulated machines, the measuring of real repositories.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 mod load;
 mod measure;
 mod repository;

@@ -191,7 +191,7 @@ impl StandIn {
 
     /// Pushes a commit of a repository on disk, with its history, to a branch.
     pub fn push(&self, repo: RepoId, from: &Path, sha: &Sha, branch: &str) -> anyhow::Result<()> {
-        self.with_repo(repo, |_, repo| copy_objects(from, &repo.path, &[sha.clone()]))?;
+        self.with_repo(repo, |_, repo| copy_objects(from, &repo.path, std::slice::from_ref(sha)))?;
         self.set_branch(repo, branch, sha)
     }
 
@@ -310,7 +310,7 @@ impl StandIn {
             for pull in repo.pulls.values_mut().filter(follows) {
                 let Ok(head) = tip(&from, &pull.head_ref) else { continue };
                 if from != base {
-                    copy_objects(&from, &base, &[head.clone()])?;
+                    copy_objects(&from, &base, std::slice::from_ref(&head))?;
                 }
                 let name = format!("refs/pull/{}/head", pull.number);
                 Repository::open_bare(&base)?.reference(&name, Oid::from_str(head.as_str())?, true, "")?;
