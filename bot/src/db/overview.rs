@@ -25,20 +25,22 @@ pub struct RepositorySummary {
     pub last_ms: i64,
 }
 
-/// How the rows of a finished job fell out.
+/// How the rows of a finished job fell out. A change that layout alone may have made is neither slower nor faster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub slower: i64,
     pub faster: i64,
     pub equal: i64,
     pub inconclusive: i64,
+    /// Changed, perhaps by the program's layout alone.
+    pub suspect: i64,
     /// Of the slower ones: confirmed, and of a benchmark that gates.
     pub blocking: i64,
 }
 
 impl Tally {
     pub fn rows(&self) -> i64 {
-        self.slower + self.faster + self.equal + self.inconclusive
+        self.slower + self.faster + self.equal + self.inconclusive + self.suspect
     }
 }
 
@@ -89,8 +91,11 @@ const JOB_COLUMNS: &str = "
     j.attempts AS job_attempts, j.runner_id AS job_runner_id, j.progress AS job_progress, j.error AS job_error,
     j.created_ms AS job_created_ms, j.claimed_ms AS job_claimed_ms, j.finished_ms AS job_finished_ms,
     (SELECT n.name FROM runners n WHERE n.id = j.runner_id) AS job_runner,
-    (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'slower') AS slower,
-    (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'faster') AS faster,
+    (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'slower'
+        AND c.certainty = 'confirmed') AS slower,
+    (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'faster'
+        AND c.certainty = 'confirmed') AS faster,
+    (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.certainty = 'layout-suspect') AS suspect,
     (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'equal') AS equal,
     (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'inconclusive') AS inconclusive,
     (SELECT COUNT(*) FROM comparisons c WHERE c.job_id = j.id AND c.verdict = 'slower'
@@ -130,6 +135,7 @@ fn job_summary(row: &AnyRow) -> sqlx::Result<JobSummary> {
             faster: row.try_get("faster")?,
             equal: row.try_get("equal")?,
             inconclusive: row.try_get("inconclusive")?,
+            suspect: row.try_get("suspect")?,
             blocking: row.try_get("blocking")?,
         },
         report: json_option(row, "job_report")?,

@@ -1,6 +1,6 @@
 //! What the conventions say about commits, for pages. Pure.
 
-use super::parts::{Badge, Kind, clean};
+use super::parts::{Badge, Kind, Prose, clean};
 use crate::format;
 use crate::judgement::{CommitsJudgement, Finding, Level};
 
@@ -19,7 +19,7 @@ pub struct FindingView {
     pub level: Badge,
     pub rule: String,
     pub place: String,
-    pub message: String,
+    pub message: Prose,
     /// Ready to copy, so byte for byte as it was made.
     pub suggestion: Option<String>,
 }
@@ -69,7 +69,7 @@ fn finding(finding: &Finding) -> FindingView {
         level,
         rule: clean(&finding.rule),
         place,
-        message: clean(&finding.message),
+        message: Prose::new(&finding.message),
         suggestion: finding.suggestion.as_deref().map(clean),
     }
 }

@@ -144,8 +144,10 @@ fn tally(job: &JobSummary) -> Vec<Badge> {
             badges.push(Badge::new(kind, format!("{} {word}", format::thousands(count as f64))));
         }
     };
-    add(Kind::Slower, tally.slower, if tally.blocking > 0 { "slower, blocking" } else { "slower" });
+    add(Kind::Slower, tally.blocking, "slower, blocking");
+    add(Kind::Slower, tally.slower - tally.blocking, "slower");
     add(Kind::Faster, tally.faster, "faster");
+    add(Kind::Unsure, tally.suspect, "perhaps layout");
     add(Kind::Equal, tally.equal, "equal");
     add(Kind::Unsure, tally.inconclusive, "inconclusive");
     badges
@@ -158,6 +160,29 @@ fn without_rows(report: Option<&Report>) -> Badge {
         Some(report) if !report.failures.is_empty() => Badge::new(Kind::Broken, "every benchmark failed"),
         Some(report) if !report.identical.is_empty() => Badge::new(Kind::Equal, "identical executables"),
         _ => Badge::new(Kind::Quiet, "nothing to measure"),
+    }
+}
+
+/// A line of our own that quotes code between backticks.
+#[derive(Template)]
+#[template(
+    source = "{% for part in parts %}{% if loop.index0 % 2 == 1 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}",
+    ext = "html"
+)]
+pub struct Prose {
+    /// Text and code in turn.
+    parts: Vec<String>,
+}
+
+impl HtmlSafe for Prose {}
+
+impl Prose {
+    /// A backtick without its partner stays one.
+    pub fn new(text: &str) -> Self {
+        let text = clean(text);
+        let paired = text.matches('`').count() % 2 == 0;
+        let parts = if paired { text.split('`').map(str::to_owned).collect() } else { vec![text] };
+        Self { parts }
     }
 }
 
@@ -203,5 +228,8 @@ mod tests {
     fn parts_are_escaped_inside() {
         let badge = Badge::new(Kind::Slower, "<b>").to_string();
         assert!(badge.contains("&#60;b&#62;"), "{badge}");
+        let prose = Prose::new("it wants `<type>: x`.").to_string();
+        assert_eq!(prose, "it wants <code>&#60;type&#62;: x</code>.");
+        assert_eq!(Prose::new("one ` alone").to_string(), "one ` alone");
     }
 }

@@ -11,7 +11,8 @@ pub struct PullLine {
     pub number: u64,
     pub title: String,
     pub author: String,
-    pub state: Badge,
+    /// Only where it is not simply open.
+    pub state: Option<Badge>,
     pub commits: Badge,
     pub performance: Vec<Badge>,
     pub job: Option<String>,
@@ -26,7 +27,7 @@ impl PullLine {
             number: pull.number,
             title: clean(&pull.title),
             author: clean(&pull.author),
-            state: state(pull),
+            state: (pull.state != PullState::Open || pull.draft).then(|| state(pull)),
             commits: match &summary.commits {
                 Some(judgement) => commits::badge(judgement),
                 None => Badge::new(Kind::Waiting, "not looked at yet"),

@@ -11,7 +11,7 @@ use crate::queue::JobState;
 use crate::render::words;
 use crate::runs::Loaded;
 use askama::Template;
-use perfsuite::model::{Comparison, Environment, Failure, JobId, Report, Sha, Tool, Verdict};
+use perfsuite::model::{Certainty, Comparison, Environment, Failure, JobId, Report, Sha, Tool, Verdict};
 
 /// How often the page of a run under way renews itself.
 const REFRESH_SECONDS: u32 = 5;
@@ -36,22 +36,33 @@ pub struct Facts<'a> {
 pub enum Show {
     All,
     Changed,
+    /// Changed rows only where the change is confirmed.
     Only(Verdict),
+    /// Changed, perhaps by the program's layout alone.
+    Suspect,
 }
 
 impl Show {
-    const CHOICES: [Show; 6] = [
+    const CHOICES: [Show; 7] = [
         Show::All,
         Show::Changed,
         Show::Only(Verdict::Slower),
         Show::Only(Verdict::Faster),
+        Show::Suspect,
         Show::Only(Verdict::Inconclusive),
         Show::Only(Verdict::Equal),
     ];
 
     /// Anything that is no choice shows all.
     pub fn from_query(text: &str) -> Self {
-        Self::CHOICES.into_iter().find(|show| show.word() == text).unwrap_or(Show::All)
+        Self::CHOICES.into_iter().find(|show| show.query() == text).unwrap_or(Show::All)
+    }
+
+    fn query(self) -> &'static str {
+        match self {
+            Show::Suspect => "suspect",
+            _ => self.word(),
+        }
     }
 
     fn word(self) -> &'static str {
@@ -59,6 +70,7 @@ impl Show {
             Show::All => "all",
             Show::Changed => "changed",
             Show::Only(verdict) => super::parts::verdict_word(verdict),
+            Show::Suspect => "perhaps layout",
         }
     }
 
@@ -66,7 +78,8 @@ impl Show {
         match self {
             Show::All => true,
             Show::Changed => row.changed(),
-            Show::Only(verdict) => row.verdict == verdict,
+            Show::Only(verdict) => row.verdict == verdict && row.certainty != Certainty::LayoutSuspect,
+            Show::Suspect => row.certainty == Certainty::LayoutSuspect,
         }
     }
 }
@@ -96,7 +109,6 @@ pub struct RunPage {
 }
 
 struct Progress {
-    text: String,
     done: u64,
     total: u64,
     words: String,
@@ -110,6 +122,7 @@ struct Fact {
 }
 
 struct FilterLink {
+    query: &'static str,
     word: &'static str,
     count: String,
     chosen: bool,
@@ -184,12 +197,12 @@ pub fn page(facts: &Facts<'_>, show: Show, refresh: bool) -> RunPage {
 }
 
 fn progress(performance: &Performance) -> Option<Progress> {
-    let Performance::Running { text, done, total } = performance else { return None };
+    let Performance::Running { done, total, .. } = performance else { return None };
     let words = match total {
         0 => String::new(),
         total => format!("{} of {}", format::thousands(*done as f64), format::thousands(*total as f64)),
     };
-    Some(Progress { text: clean(text), done: (*done).min(*total), total: *total, words })
+    Some(Progress { done: (*done).min(*total), total: *total, words })
 }
 
 fn times(job: &JobSummary, now_ms: i64) -> Vec<Fact> {
@@ -205,7 +218,10 @@ fn times(job: &JobSummary, now_ms: i64) -> Vec<Fact> {
     if let Some((from, to)) = job.claimed_ms.zip(job.finished_ms.or((!job.state.ended()).then_some(now_ms)))
         && job.state != JobState::Queued
     {
-        facts.push(text("Took", format::seconds((to - from) as f64 / 1_000.0)));
+        facts.push(text(
+            if job.state.ended() { "Took" } else { "Running for" },
+            format::seconds((to - from) as f64 / 1_000.0),
+        ));
     }
     if let Some(runner) = &job.runner {
         facts.push(text("Runner", clean(runner)));
@@ -225,6 +241,7 @@ fn report_view(report: &Report, show: Show) -> ReportView {
             *count > 0 || matches!(choice, Show::All | Show::Changed) || *choice == show
         })
         .map(|(choice, count)| FilterLink {
+            query: choice.query(),
             word: choice.word(),
             count: format::thousands(count as f64),
             chosen: choice == show,

@@ -47,7 +47,7 @@ impl Table {
         let several = all.first().is_some_and(|first| all.iter().any(|row| row.suite != first.suite));
         Self {
             caption: caption.into(),
-            scale: format::percent(scale.end),
+            scale: format!("{:.0} %", scale.end * 100.0),
             equal: format::percent(EQUAL_WITHIN),
             rows: shown.map(|row| view(row, scale, several)).collect(),
         }

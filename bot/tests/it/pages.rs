@@ -1,0 +1,449 @@
+//! The pages through their real router, over a real database.
+
+use crate::seed::{self, NOW_MS, Seeded, job_id, judged, pull, report, row, sha};
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use bot::judgement::{CommitJudgement, CommitsJudgement, Finding, Level, Performance, Run};
+use bot::web::pages::{self, Site};
+use perfsuite::model::{Comparison, Metric, Verdict};
+use tower::ServiceExt;
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+/// Asks the router for an address.
+async fn get(seeded: &Seeded, path: &str) -> Answer {
+    let router = pages::routes::<Site>().with_state(seeded.site.clone());
+    let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, 16 << 20).await.unwrap();
+    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+}
+
+async fn ok(seeded: &Seeded, path: &str) -> String {
+    let answer = get(seeded, path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+    answer.body
+}
+
+fn run_path(number: u32) -> String {
+    format!("/runs/{}", job_id(number))
+}
+
+/// Every page of a working day, and what each must say.
+fn pages_of_the_day() -> Vec<(String, Vec<&'static str>)> {
+    vec![
+        (
+            "/".into(),
+            vec![
+                "Needs attention",
+                "1 slower, blocking",
+                "1 perhaps layout",
+                "acme/gateway",
+                "1 blocked",
+                "octo/quiet-library",
+                "could not be measured",
+            ],
+        ),
+        (
+            "/acme/gateway".into(),
+            vec!["normalise paths", "does not build", "not measured", "waiting for approval", "merged"],
+        ),
+        ("/octo/quiet-library".into(), vec!["No pull request yet"]),
+        (
+            "/acme/gateway/pull/17".into(),
+            vec![
+                "Slower: route/match/1000 time +18.4 % (95 % interval +17.4 to +19.6)",
+                "feat(route): normalise paths",
+                "it wants <code>type(scope): description</code>.",
+                "header-form",
+                "superseded",
+                "took 6 min",
+                "on <bdi>bench-01</bdi>",
+            ],
+        ),
+        ("/acme/gateway/pull/16".into(), vec!["The head does not build"]),
+        ("/acme/gateway/pull/15".into(), vec!["Nothing to measure", "Only documentation changed."]),
+        ("/acme/gateway/pull/14".into(), vec!["Waiting for approval", "/paceline run 8888888"]),
+        (run_path(1), vec!["superseded", "There is a newer run"]),
+        (
+            run_path(2),
+            vec![
+                "61,300",
+                "−3.9 %",
+                "−4.9 to −2.7",
+                "slower, layout suspect",
+                "blocks the check",
+                "6 min 30 s more would settle it",
+                "noisy",
+                "advises only",
+                "paceline review a1b2c3d4e5f6..dddddddddddd",
+                "valgrind",
+                "Finished `bench` profile in 38.2s",
+            ],
+        ),
+        (run_path(3), vec!["mismatched types", "The head does not build"]),
+        (run_path(4), vec!["Faster: headers/strip/12"]),
+        (run_path(5), vec!["http-equiv=\"refresh\"", "value=\"14\"", "14 of 45", "Compiling codec"]),
+        (run_path(7), vec!["Waiting for a runner", "number 2 in the queue", "One runner is at work."]),
+        (run_path(8), vec!["The disk of the runner is full.", "No space left on device"]),
+        ("/runners".into(), vec!["bench-01", "at work", "silent", "AMD EPYC 7763", "acme/codec#4"]),
+    ]
+}
+
+#[tokio::test]
+async fn each_page_of_a_working_day_says_what_matters() {
+    let seeded = Seeded::working_day().await;
+    for (path, expected) in pages_of_the_day() {
+        let body = ok(&seeded, &path).await;
+        for words in expected {
+            assert!(body.contains(words), "{path} does not say {words:?}:\n{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_needs_attention_comes_first() {
+    let body = ok(&Seeded::working_day().await, "/").await;
+    let at = |words: &str| body.find(words).unwrap_or_else(|| panic!("no {words:?}"));
+    assert!(at("normalise paths") < at("raise the toolchain"), "a slowdown before a failure");
+    assert!(at("raise the toolchain") < at("blocks of sixteen"), "a failure before what runs");
+    assert!(at("href=\"/acme/gateway\"") < at("href=\"/acme/codec\""), "blocked repositories first");
+    assert!(at("href=\"/acme/codec\"") < at("href=\"/octo/quiet-library\""));
+}
+
+#[tokio::test]
+async fn an_empty_server_says_how_to_begin() {
+    let seeded = Seeded::empty().await;
+    let body = ok(&seeded, "/").await;
+    assert!(body.contains("paceline demo") && body.contains("Install the GitHub App"), "{body}");
+    let body = ok(&seeded, "/runners").await;
+    assert!(body.contains("No runner yet") && body.contains("Nothing waits, nothing runs."), "{body}");
+}
+
+#[tokio::test]
+async fn a_private_repository_does_not_exist_for_visitors() {
+    let seeded = Seeded::working_day().await;
+    let run = run_path(6);
+    let paths = [
+        "/acme/secret-sauce".to_owned(),
+        "/acme/secret-sauce/pull/1".into(),
+        "/api/v1/repositories/acme/secret-sauce/pulls/1".into(),
+        format!("{run}/evidence"),
+        format!("/api/v1{run}"),
+        run,
+    ];
+    for path in &paths {
+        let answer = get(&seeded, path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        let unknown = if path.starts_with("/api") { "/api/v1/runs/none" } else { "/no/such" };
+        assert_eq!(answer.body, get(&seeded, unknown).await.body, "{path} differs from what does not exist");
+    }
+    for (path, _) in pages_of_the_day() {
+        let body = ok(&seeded, &path).await;
+        for words in ["secret", "mallory", &job_id(6).0] {
+            assert!(!body.contains(words), "{path} tells of {words:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_and_malformed_addresses_are_not_found() {
+    let seeded = Seeded::working_day().await;
+    let unknown = seed::unknown_job();
+    let long = "x".repeat(5_000);
+    for path in [
+        "/nobody/nothing",
+        "/acme/gateway/pull/999",
+        "/acme/gateway/pull/0",
+        "/acme/gateway/pull/-1",
+        "/acme/gateway/pull/17abc",
+        "/acme/gateway/pull/99999999999999999999999",
+        "/acme/%2e%2e",
+        "/acme/%ff",
+        "/acme/gate%00way",
+        "/a%2fb/c",
+        "/runs/7",
+        &format!("/runs/{unknown}"),
+        &format!("/runs/{unknown}/evidence"),
+        &format!("/runs/{}", long),
+        &format!("/{long}/{long}"),
+        &format!("/runs/{}/evidence", job_id(5)),
+        "/runs/0193F2A0-0000-7000-8000-000000000002",
+        "/assets/paceline.css",
+        "/assets/..%2fpages%2flayout.html",
+        "/api/v1/repositories/acme/gateway/pulls/999",
+        "/api/v1/nothing",
+        "/deep/er/than/any/page",
+    ] {
+        assert_eq!(get(&seeded, path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let body = get(&seeded, "/nobody/nothing").await.body;
+    assert!(body.contains("Nothing here") && body.contains("stylesheet"), "{body}");
+}
+
+#[tokio::test]
+async fn nonsense_in_a_query_shows_the_whole() {
+    let seeded = Seeded::working_day().await;
+    for path in
+        ["/acme/gateway?before=-1", "/acme/gateway?before=9999999999999999999999", "/acme/gateway?before=%ff"]
+    {
+        assert!(ok(&seeded, path).await.contains("normalise paths"), "{path}");
+    }
+    for query in ["show=%00", "show=%3Cscript%3E", "show=all&show=all", "refresh=x"] {
+        assert!(
+            ok(&seeded, &format!("{}?{query}", run_path(2))).await.contains("limit/sliding/10"),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_run_can_be_filtered() {
+    let seeded = Seeded::working_day().await;
+    let check = |show: &'static str, shown: &'static [&'static str], hidden: &'static [&'static str]| {
+        let seeded = &seeded;
+        async move {
+            let body = ok(seeded, &format!("{}?show={show}", run_path(2))).await;
+            let table = &body[body.find("<tbody").unwrap()..body.find("</tbody>").unwrap()];
+            for name in shown {
+                assert!(table.contains(name), "{show} hides {name}");
+            }
+            for name in hidden {
+                assert!(!table.contains(name), "{show} shows {name}");
+            }
+            assert!(
+                body.contains(&format!("show={show}#rows\" aria-current=\"true\"")),
+                "{show} is not marked"
+            );
+        }
+    };
+    check("all", &["route/match/1000", "limit/sliding/10", "p99 latency"], &[]).await;
+    check("changed", &["route/match/1000", "headers/strip/12"], &["limit/sliding/10", "p99 latency"]).await;
+    check("slower", &["route/match/1000"], &["headers/strip/12", "QPS per core"]).await;
+    check("suspect", &["QPS per core"], &["route/match/1000", "headers/strip/12"]).await;
+    check("inconclusive", &["p99 latency"], &["route/match/1000"]).await;
+    check("equal", &["limit/sliding/10000"], &["route/match/1000"]).await;
+}
+
+#[tokio::test]
+async fn a_run_under_way_can_be_kept_still() {
+    let seeded = Seeded::working_day().await;
+    let body = ok(&seeded, &format!("{}?refresh=off", run_path(5))).await;
+    assert!(!body.contains("http-equiv=\"refresh\"") && body.contains("Let it renew itself"), "{body}");
+    assert!(
+        !ok(&seeded, &run_path(2)).await.contains("http-equiv=\"refresh\""),
+        "an ended run renews itself"
+    );
+}
+
+const HOSTILE: &str =
+    "</title><script>alert(1)</script><img src=x onerror=alert(1)> \"'& \u{202e}gnp.exe \u{1b}[31mred";
+
+#[tokio::test]
+async fn hostile_text_is_shown_and_does_nothing() {
+    let seeded = Seeded::empty().await;
+    let runner = seeded.runner(HOSTILE, false, NOW_MS).await;
+    let repository = seeded.repository(1, "acme", "gateway", false).await;
+    let commits = CommitsJudgement {
+        commits: vec![CommitJudgement {
+            sha: sha('1'),
+            header: HOSTILE.into(),
+            compliant: Some(false),
+            findings: vec![Finding {
+                rule: HOSTILE.into(),
+                level: Level::Error,
+                line: 1,
+                column: 1,
+                message: HOSTILE.into(),
+                suggestion: Some(HOSTILE.into()),
+            }],
+        }],
+    };
+    let mut hostile = pull(1, HOSTILE, HOSTILE, sha('d'));
+    hostile.head_ref = HOSTILE.into();
+    hostile.base_ref = HOSTILE.into();
+    seeded.pull(&repository, &hostile, Some(&judged(commits)), NOW_MS).await;
+    seeded.queue(&repository, 1, &sha('d'), 1, NOW_MS).await;
+    let job = seeded.claim(&runner, NOW_MS).await;
+    seeded.measuring(&job, HOSTILE, 1, 2).await;
+    seeded.log(&job.id, &[HOSTILE]).await;
+    let live = ok(&seeded, &run_path(1)).await;
+    let mut report = report(vec![row(HOSTILE, Metric::Time, 1.0, 0.2, Verdict::Slower)]);
+    report.failures = seed::slow_report().failures;
+    report.failures[0].output = HOSTILE.into();
+    report.environment.hostname = HOSTILE.into();
+    report.environment.warnings = vec![HOSTILE.into()];
+    report.identical = vec![HOSTILE.into()];
+    report.builds[0].error = Some(HOSTILE.into());
+    seeded.finish(&job, &report, NOW_MS).await;
+    let mut bodies = vec![live];
+    for path in ["/", "/acme/gateway", "/acme/gateway/pull/1", &run_path(1), "/runners"] {
+        bodies.push(ok(&seeded, path).await);
+    }
+    for body in bodies {
+        assert!(!body.contains("<script>") && !body.contains("<img"), "{body}");
+        assert!(!body.contains('\u{202e}') && !body.contains('\u{1b}'), "{body}");
+        assert!(body.contains("alert(1)"), "the text is not shown: {body}");
+        assert_eq!(body.matches("</title>").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_locked_down() {
+    let seeded = Seeded::working_day().await;
+    let run = run_path(2);
+    for path in
+        ["/", "/runners", "/acme/gateway", &run, "/nobody/nothing", "/a/b/c/d", &format!("/api/v1{run}")]
+    {
+        let headers = get(&seeded, path).await.headers;
+        let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default();
+        let policy = header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(header("cache-control"), "no-cache", "{path}");
+    }
+}
+
+/// Values of an attribute in a page.
+fn attributes<'a>(body: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!(" {name}=\"");
+    body.match_indices(&start).map(|(at, _)| body[at + start.len()..].split('"').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn pages_load_nothing_from_elsewhere_and_have_no_dead_links() {
+    let seeded = Seeded::working_day().await;
+    for (path, _) in pages_of_the_day() {
+        let body = ok(&seeded, &path).await;
+        for inline in [" style=\"", "<style", "<script>", " onclick", "javascript:"] {
+            assert!(!body.contains(inline), "{path} has {inline}");
+        }
+        for link in attributes(&body, "href").into_iter().chain(attributes(&body, "src")) {
+            let target = link.split('#').next().unwrap();
+            assert!(
+                link.starts_with('#') || link.starts_with('/') && !link.starts_with("//"),
+                "{path} -> {link}"
+            );
+            if !target.is_empty() {
+                let answer = get(&seeded, target).await;
+                assert_eq!(answer.status, StatusCode::OK, "{path} links to {link}");
+            }
+        }
+        let ids = attributes(&body, "id");
+        let mut unique = ids.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(ids.len(), unique.len(), "{path} uses an id twice");
+        for label in attributes(&body, "aria-labelledby") {
+            assert!(ids.contains(&label), "{path} has no {label}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn assets_are_named_by_content_and_kept() {
+    let seeded = Seeded::empty().await;
+    let body = ok(&seeded, "/").await;
+    let assets: Vec<&str> = attributes(&body, "href")
+        .into_iter()
+        .chain(attributes(&body, "src"))
+        .filter(|link| link.starts_with("/assets/"))
+        .collect();
+    assert_eq!(assets.len(), 3, "{assets:?}");
+    for asset in assets {
+        let answer = get(&seeded, asset).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let header = |name: &str| answer.headers[name].to_str().unwrap();
+        assert!(header("cache-control").contains("immutable"), "{asset}");
+        let expected = match asset.rsplit('.').next().unwrap() {
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            _ => "image/svg+xml",
+        };
+        assert_eq!(header("content-type"), expected);
+        assert!(!answer.body.contains("http://") || asset.ends_with(".svg"), "{asset} names another place");
+    }
+}
+
+#[tokio::test]
+async fn the_json_twin_has_what_the_page_has() {
+    let seeded = Seeded::working_day().await;
+    let run: Run = serde_json::from_str(&ok(&seeded, &format!("/api/v1{}", run_path(2))).await).unwrap();
+    assert_eq!((run.pull, run.head.clone()), (Some(17), sha('d')));
+    let Performance::Done { report } = &run.performance else { panic!("{:?}", run.performance) };
+    let stored = seed::slow_report();
+    let named = |rows: &[Comparison]| {
+        rows.iter().map(|r| (r.benchmark.clone(), r.verdict, r.visits)).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&report.rows), named(&stored.rows));
+    assert_eq!((&report.failures, &report.environment), (&stored.failures, &stored.environment));
+    let twin = ok(&seeded, "/api/v1/repositories/acme/gateway/pulls/17").await;
+    assert_eq!(serde_json::from_str::<Run>(&twin).unwrap(), run);
+    let answer = get(&seeded, "/api/v1/runs/none").await;
+    let error: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status, &error["error"]), (StatusCode::NOT_FOUND, &"Nothing here".into()));
+}
+
+#[tokio::test]
+async fn evidence_is_passed_on_as_it_was_stored() {
+    let seeded = Seeded::working_day().await;
+    let answer = get(&seeded, &format!("{}/evidence", run_path(2))).await;
+    assert_eq!(answer.body, format!("evidence of {}", job_id(2)));
+    assert_eq!(answer.headers["content-type"], "application/zstd");
+    let disposition = answer.headers["content-disposition"].to_str().unwrap();
+    assert!(disposition.starts_with("attachment;") && disposition.contains(&job_id(2).0), "{disposition}");
+    assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
+}
+
+#[tokio::test]
+async fn pull_requests_are_paged() {
+    let seeded = Seeded::empty().await;
+    let repository = seeded.repository(1, "acme", "busy", false).await;
+    for number in 1..=53 {
+        seeded
+            .pull(&repository, &pull(number, &format!("change {number}."), "alice", sha('d')), None, NOW_MS)
+            .await;
+    }
+    let first = ok(&seeded, "/acme/busy").await;
+    assert!(
+        first.contains("change 53.") && first.contains("change 4.") && !first.contains("change 3."),
+        "{first}"
+    );
+    assert!(first.contains("?before=4\""), "{first}");
+    let second = ok(&seeded, "/acme/busy?before=4").await;
+    assert!(second.contains("change 3.") && second.contains("change 1.") && !second.contains("change 4."));
+    assert!(!second.contains("?before="), "nothing is older");
+    assert!(ok(&seeded, "/acme/busy?before=1").await.contains("No older pull request"));
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_said_in_words() {
+    let seeded = Seeded::working_day().await;
+    seeded.db().close().await;
+    for path in ["/", "/runners", "/acme/gateway", "/acme/gateway/pull/17", &run_path(2)] {
+        let answer = get(&seeded, path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(
+            answer.body.contains("The database does not answer") && !answer.body.contains("sqlx"),
+            "{path}"
+        );
+    }
+    let answer = get(&seeded, &format!("/api/v1{}", run_path(2))).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn the_main_part_of_a_run() {
+    let body = ok(&Seeded::working_day().await, &run_path(2)).await;
+    let main = &body[body.find("<main").unwrap()..body.find("</main>").unwrap()];
+    insta::assert_snapshot!(main);
+}
