@@ -105,10 +105,12 @@ pub struct SideResult {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KneeResult {
-    /// Zero when even the slowest probe was too much.
+    /// Zero when the server failed at every rate.
     pub rate_per_second: f64,
     /// What ended the search above that rate.
     pub limited_by: KneeLimit,
+    /// The limit on p99 that was used in place of the asked one, which not even the slowest probe kept.
+    pub relaxed_ns: Option<u64>,
     pub probes: Vec<Probe>,
 }
 
