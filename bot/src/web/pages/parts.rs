@@ -180,7 +180,7 @@ impl Prose {
     /// A backtick without its partner stays one.
     pub fn new(text: &str) -> Self {
         let text = clean(text);
-        let paired = text.matches('`').count() % 2 == 0;
+        let paired = text.matches('`').count().is_multiple_of(2);
         let parts = if paired { text.split('`').map(str::to_owned).collect() } else { vec![text] };
         Self { parts }
     }
