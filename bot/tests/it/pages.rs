@@ -75,7 +75,7 @@ fn pages_of_the_day() -> Vec<(String, Vec<&'static str>)> {
                 "61,300",
                 "−3.9 %",
                 "−4.9 to −2.7",
-                "slower, layout suspect",
+                "slower, perhaps layout",
                 "blocks the check",
                 "6 min 30 s more would settle it",
                 "noisy",

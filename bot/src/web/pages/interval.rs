@@ -67,7 +67,7 @@ impl IntervalBar {
         let (low, high) = (scale.x(row.low), scale.x(row.high));
         let (band_low, band_high) = (scale.x(-EQUAL_WITHIN), scale.x(EQUAL_WITHIN));
         Some(Self {
-            class: super::parts::Kind::from(row.verdict).class(),
+            class: super::parts::kind_of(row).class(),
             band_x: tenth(band_low),
             band_width: tenth(band_high - band_low),
             bar_x: tenth(low),

@@ -71,14 +71,14 @@ impl Kind {
     }
 }
 
-impl From<Verdict> for Kind {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Slower => Kind::Slower,
-            Verdict::Faster => Kind::Faster,
-            Verdict::Equal => Kind::Equal,
-            Verdict::Inconclusive => Kind::Unsure,
-        }
+/// How a row looks. A change that layout may have made alone is not certain enough for a colour of its own.
+pub fn kind_of(row: &Comparison) -> Kind {
+    match row.verdict {
+        _ if row.certainty == Certainty::LayoutSuspect => Kind::Unsure,
+        Verdict::Slower => Kind::Slower,
+        Verdict::Faster => Kind::Faster,
+        Verdict::Equal => Kind::Equal,
+        Verdict::Inconclusive => Kind::Unsure,
     }
 }
 
@@ -113,10 +113,9 @@ pub fn verdict_word(verdict: Verdict) -> &'static str {
 /// A row's verdict, with its certainty where that is in doubt.
 pub fn verdict(row: &Comparison) -> Badge {
     let word = verdict_word(row.verdict);
-    let kind = row.verdict.into();
     match row.certainty {
-        Certainty::LayoutSuspect => Badge::new(kind, format!("{word}, layout suspect")),
-        Certainty::Confirmed | Certainty::NotApplicable => Badge::new(kind, word),
+        Certainty::LayoutSuspect => Badge::new(kind_of(row), format!("{word}, perhaps layout")),
+        Certainty::Confirmed | Certainty::NotApplicable => Badge::new(kind_of(row), word),
     }
 }
 
