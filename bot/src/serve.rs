@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -72,24 +73,35 @@ impl Server {
 
 /// Serves until SIGINT or SIGTERM.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    // Before anybody can know that we are up: a signal that comes at once is answered too.
+    let mut signals = StopSignals::catch()?;
     let server = Server::start(config, Clock::system()).await?;
     eprintln!("Paceline listens on http://{}, webhooks at /github/webhook", server.address);
-    stop_signal().await?;
+    signals.asked().await;
     tracing::info!("stopping");
     server.stop().await;
     Ok(())
 }
 
-/// Ends when the process is asked to stop.
-pub async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, caught from the moment that this is made.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub fn catch() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Ends when the process is asked to stop.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 async fn listen(listener: TcpListener, router: axum::Router, stop: CancellationToken) {

@@ -12,7 +12,7 @@ use crate::db::repositories;
 use crate::error::UserError;
 use crate::pull::{RepoId, RepoName};
 use crate::review;
-use crate::serve::{self, Server};
+use crate::serve::{Server, StopSignals};
 use anyhow::Context;
 use clap::Args;
 use edits::Story;
@@ -55,6 +55,7 @@ pub struct DemoArgs {
 
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     crate::git::check_available()?;
+    let mut signals = StopSignals::catch()?;
     let started = Instant::now();
     let story = Story::choose(args.seed, args.identical);
     let temporary =
@@ -88,8 +89,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         outcome = tokio::time::timeout(LIMIT, watch::until_comment(&server.app, &github, stage.repository, number)) => {
             outcome.unwrap_or_else(|_| Err(UserError::new("the demonstration took too long and was ended").into()))
         }
-        stopped = serve::stop_signal() => {
-            stopped?;
+        () = signals.asked() => {
             server.stop().await;
             return Ok(ExitCode::from(130));
         }
@@ -118,7 +118,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             repositories::by_id(server.app.db.pool(), stage.repository).await?.map(|r| r.name.to_string());
         let name = name.unwrap_or_else(|| REPOSITORY.into());
         eprintln!("Pages: http://{}/{name}/pull/{number} — Ctrl-C ends all.", server.address);
-        serve::stop_signal().await?;
+        signals.asked().await;
     }
     server.stop().await;
     // Without --exit, ending by Ctrl-C is a success whatever was measured.
