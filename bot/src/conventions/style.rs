@@ -262,9 +262,10 @@ fn has_full_stop(description: &str) -> bool {
     description.ends_with('.') && !description.ends_with("...")
 }
 
-/// Sentence case, start case, Pascal case and upper case all begin with a capital; quoted pieces do not count.
+/// Sentence case, start case, Pascal case and upper case all begin with a capital; quoted pieces do not count, nor do
+/// capitals that have no small letter (`🄰`).
 fn starts_upper(description: &str) -> bool {
-    description.starts_with(char::is_uppercase)
+    description.starts_with(|c: char| c.is_uppercase() && c.to_lowercase().ne([c]))
 }
 
 /// With a small first letter, where the first word is not one that is written with capitals (`HTTP`, `GitHub`).

@@ -208,6 +208,12 @@ fn messages() -> impl Strategy<Value = String> {
     prop_oneof![(header, rest).prop_map(|(h, r)| h + &r), any::<String>()]
 }
 
+#[test]
+fn a_capital_without_a_small_letter_is_left_alone() {
+    let findings = judged("feat: \u{1f130}a0", &CommitsConfig::default()).findings;
+    assert!(findings.iter().all(|finding| finding.rule != "subject-case"), "{findings:?}");
+}
+
 proptest! {
     #[test]
     fn nothing_panics_and_places_lie_in_the_message(message in messages()) {
