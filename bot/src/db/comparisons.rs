@@ -1,9 +1,8 @@
 //! Judged rows of finished jobs: what tables and history read.
 
-use super::{Db, Tx};
+use super::Tx;
 use crate::pull::RepoId;
 use perfsuite::model::{Comparison, JobId};
-use sqlx::Row;
 
 /// Stores a finished job's rows.
 pub async fn insert_all(
@@ -43,17 +42,4 @@ pub async fn insert_all(
 /// A unit variant's name on the wire.
 fn word<T: serde::Serialize>(value: &T) -> String {
     super::to_json(value).trim_matches('"').to_owned()
-}
-
-/// Changed rows by verdict over a repository's finished jobs: (slower, faster).
-pub async fn changed_counts(db: &Db, job: &JobId) -> sqlx::Result<(i64, i64)> {
-    let row = sqlx::query(
-        "SELECT COALESCE(SUM(CASE WHEN verdict = 'slower' THEN 1 ELSE 0 END), 0) AS slower,
-                COALESCE(SUM(CASE WHEN verdict = 'faster' THEN 1 ELSE 0 END), 0) AS faster
-         FROM comparisons WHERE job_id = $1",
-    )
-    .bind(&job.0)
-    .fetch_one(db.pool())
-    .await?;
-    Ok((row.try_get("slower")?, row.try_get("faster")?))
 }
