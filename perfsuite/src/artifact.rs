@@ -7,8 +7,10 @@
 mod build;
 mod cache;
 mod discover;
+mod flags;
 mod git;
 mod home;
+mod standin;
 
 pub use discover::BenchTarget;
 
@@ -43,10 +45,20 @@ pub struct Task<'a> {
     pub limits: Limits,
 }
 
+/// What a bench executable was linked with, which decides how it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harness {
+    /// Criterion's stand-in: driven batch by batch, both sides in lock-step.
+    Duet,
+    /// Criterion itself: short processes that take turns.
+    Criterion,
+}
+
 /// A bench executable of one side, copied to where the other side's build does not overwrite it.
 #[derive(Clone, Debug)]
 pub struct BenchExecutable {
     pub target: BenchTarget,
+    pub harness: Harness,
     pub program: PathBuf,
     /// SHA-256 of its bytes, hex.
     pub digest: String,
@@ -81,16 +93,50 @@ pub struct Artifacts {
 }
 
 /// Builds base, then head. A side that does not build is no error: it is told in `builds`.
+///
+/// Benches are built with criterion's stand-in where that can be had on both sides, else both with criterion itself.
 pub fn build_both(task: &Task) -> anyhow::Result<Artifacts> {
     let rustc = home::rustc_version(task)?;
     let places = Places::make(&task.work, &rustc)?;
+    let reason = match attempt(task, &places, Harness::Duet)? {
+        Attempt::Done(artifacts) => return Ok(artifacts),
+        Attempt::NoDuet(reason) => reason,
+    };
+    let note = format!("The benches were measured with criterion itself, less sharply: {reason}");
+    task.observer.log(&note);
+    match attempt(task, &places, Harness::Criterion)? {
+        Attempt::Done(mut artifacts) => {
+            artifacts.notes.push(note);
+            Ok(artifacts)
+        }
+        Attempt::NoDuet(reason) => {
+            anyhow::bail!("criterion's stand-in was not asked for, and failed: {reason}")
+        }
+    }
+}
+
+enum Attempt {
+    Done(Artifacts),
+    /// Criterion's stand-in cannot be had, for this reason.
+    NoDuet(String),
+}
+
+/// Why a side has no executables.
+enum Complaint {
+    /// Its own code broke the build: the end of the compiler's output.
+    Build(String),
+    /// With criterion itself it might build.
+    NoDuet(String),
+}
+
+fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Attempt> {
     let mut artifacts = Artifacts {
         suites: task.suites.to_vec(),
         builds: vec![],
         sides: None,
         failures: vec![],
         notes: vec![],
-        rustc,
+        rustc: places.rustc.clone(),
     };
     let git_dir = git::git_dir(task.repository)?;
     let mut built = Vec::new();
@@ -100,35 +146,37 @@ pub fn build_both(task: &Task) -> anyhow::Result<Artifacts> {
         if places.lock_made.replace(false) {
             std::fs::remove_file(places.source().join("Cargo.lock")).context("cannot remove a lockfile")?;
         }
-        git::check_out(&git_dir, &places, commit)?;
+        git::check_out(&git_dir, places, commit)?;
         task.sandbox.give(&places.source()).context("cannot hand the checkout to the sandbox")?;
         let started = Instant::now();
-        let outcome = build_side(task, &places, side, &mut artifacts)?;
+        let outcome = build_side(task, places, harness, side, &mut artifacts)?;
         let seconds = to_millis(started.elapsed());
         let (error, paths) = match outcome {
             Ok(paths) => (None, Some(paths)),
-            Err(complaint) => (Some(complaint), None),
+            Err(Complaint::Build(complaint)) => (Some(complaint), None),
+            Err(Complaint::NoDuet(reason)) => return Ok(Attempt::NoDuet(reason)),
         };
         let failed = error.is_some();
         artifacts.builds.push(Build { side, commit: commit.clone(), seconds, error });
         built.extend(paths);
         if failed {
-            return Ok(artifacts);
+            return Ok(Attempt::Done(artifacts));
         }
     }
     if let (Some(head), Some(base)) = (built.pop(), built.pop()) {
         artifacts.sides = Some((base, head));
     }
-    Ok(artifacts)
+    Ok(Attempt::Done(artifacts))
 }
 
-/// Everything of one side. The inner error is the complaint of what the side's own code broke.
+/// Everything of one side.
 fn build_side(
     task: &Task,
     places: &Places,
+    harness: Harness,
     side: Side,
     artifacts: &mut Artifacts,
-) -> anyhow::Result<Result<SidePaths, String>> {
+) -> anyhow::Result<Result<SidePaths, Complaint>> {
     let mut paths =
         SidePaths { side, checkout: places.source(), benches: BTreeMap::new(), targets: BTreeMap::new() };
     let mut cargo = home::CargoHome::shared(task)?;
@@ -138,7 +186,7 @@ fn build_side(
         say(task.observer, Phase::Preparing, &format!("looking for benches of the {}", side.as_str()));
         match discover::benches(task, places, &cargo)? {
             Ok(benches) => found = benches,
-            Err(complaint) => return Ok(Err(complaint)),
+            Err(complaint) => return Ok(Err(Complaint::Build(complaint))),
         }
         for note in &found.notes {
             if !artifacts.notes.contains(note) {
@@ -151,7 +199,7 @@ fn build_side(
         }
         match home::fetch(task, places, cargo, side)? {
             Ok(home) => cargo = home,
-            Err(complaint) => return Ok(Err(complaint)),
+            Err(complaint) => return Ok(Err(Complaint::Build(complaint))),
         }
         if side == Side::Base {
             cache::restore(task, places)?;
@@ -162,11 +210,12 @@ fn build_side(
         let built = match &suite.kind {
             SuiteKind::Criterion(wanted) => {
                 let targets = found.matching(wanted);
-                build::benches(task, places, &cargo, side, wanted, &targets)?
+                build::benches(task, places, &cargo, harness, side, wanted, &targets)?
                     .map(|benches| drop(paths.benches.insert(suite.name.clone(), benches)))
             }
             SuiteKind::Load(load) => build::server(task, places, &cargo, side, &suite.name, load)?
-                .map(|target| drop(paths.targets.insert(suite.name.clone(), target))),
+                .map(|target| drop(paths.targets.insert(suite.name.clone(), target)))
+                .map_err(Complaint::Build),
         };
         if let Err(complaint) = built {
             return Ok(Err(complaint));

@@ -118,6 +118,7 @@ fn run_suites(
         head,
         limits: Limits { tmp_bytes: TMP_MAX_BYTES, ..limits },
         scratch: &scratch,
+        copies: &work.join("copies"),
         process_limit,
     };
     let mut inventory = criterion::take(&bench, &artifacts.suites)?;

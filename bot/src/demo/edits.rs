@@ -98,11 +98,11 @@ const IMPROVEMENTS: [Edit; 2] = [
         benchmarks: &["limit/key/"],
     },
     Edit {
-        function: "headers::append",
+        function: "headers::remove_hop_by_hop",
         size: "moderately",
         path: "gateway/src/headers.rs",
-        natural: "    let joined = match headers.contains_key(name) {\n        true => join(headers.get_all(name), value),\n        false => value.clone(),\n    };\n",
-        slow: "    let joined = join(headers.get_all(name), value);\n",
+        natural: "    for name in &HOP_BY_HOP {\n        headers.remove(name);\n    }\n",
+        slow: "    for name in &HOP_BY_HOP {\n        headers.remove(name.as_str());\n    }\n",
         benchmarks: &["headers/"],
     },
 ];

@@ -2,7 +2,10 @@
 
 use super::discover::BenchTarget;
 use super::home::CargoHome;
-use super::{BenchExecutable, Places, Prepared, Task, last_lines, prepare, say, stopped};
+use super::standin::StandIn;
+use super::{
+    BenchExecutable, Complaint, Harness, Places, Prepared, Task, flags, last_lines, prepare, say, stopped,
+};
 use crate::model::job::LoadSuite;
 use crate::model::wire::Phase;
 use crate::model::{CriterionSuite, Side};
@@ -19,20 +22,64 @@ const MESSAGES_MAX_BYTES: usize = 32 << 20;
 /// The compiler's complaints; the end is kept.
 const COMPLAINTS_MAX_BYTES: usize = 256 << 10;
 
-/// Builds the benches of one suite. The inner error is the compiler's.
+/// Builds the benches of one suite.
 ///
-/// `--bench NAME` for each and not `--benches`, which would build the libraries' tests too.
+/// A build that fails with criterion's stand-in is tried once more with criterion itself: whose fault it was decides
+/// whether this side is broken or the stand-in does not fit. A head is spared that where the stand-in can have no part
+/// in it, its base having been built with it.
 pub(super) fn benches(
     task: &Task,
     places: &Places,
     cargo: &CargoHome,
+    harness: Harness,
+    side: Side,
+    suite: &CriterionSuite,
+    targets: &[BenchTarget],
+) -> anyhow::Result<Result<Vec<BenchExecutable>, Complaint>> {
+    if targets.is_empty() {
+        return Ok(Ok(vec![]));
+    }
+    if harness == Harness::Criterion {
+        return Ok(build(task, places, cargo, None, side, suite, targets)?.map_err(Complaint::Build));
+    }
+    let standin = match StandIn::put(task, places, cargo)? {
+        Ok(standin) => standin,
+        Err(reason) => return Ok(Err(Complaint::NoDuet(reason))),
+    };
+    let with_it = match build(task, places, cargo, Some(&standin), side, suite, targets)? {
+        Ok(executables) => return Ok(Ok(executables)),
+        Err(complaint) => complaint,
+    };
+    drop(standin);
+    if side == Side::Head && !speaks_of_criterion(&with_it) {
+        return Ok(Err(Complaint::Build(with_it)));
+    }
+    say(task.observer, Phase::Building, "building with criterion itself");
+    Ok(Err(match build(task, places, cargo, None, side, suite, targets)? {
+        Err(without_it) => Complaint::Build(without_it),
+        Ok(_) => Complaint::NoDuet(format!("they do not build with the stand-in that is driven\n{with_it}")),
+    }))
+}
+
+/// Whether a compiler's complaint names anything of criterion's.
+fn speaks_of_criterion(complaint: &str) -> bool {
+    ["criterion", "Criterion", "Bencher", "BenchmarkGroup", "BenchmarkId", "/duet/"]
+        .iter()
+        .any(|word| complaint.contains(word))
+}
+
+/// The inner error is the compiler's.
+///
+/// `--bench NAME` for each and not `--benches`, which would build the libraries' tests too.
+fn build(
+    task: &Task,
+    places: &Places,
+    cargo: &CargoHome,
+    standin: Option<&StandIn>,
     side: Side,
     suite: &CriterionSuite,
     targets: &[BenchTarget],
 ) -> anyhow::Result<Result<Vec<BenchExecutable>, String>> {
-    if targets.is_empty() {
-        return Ok(Ok(vec![]));
-    }
     let packages: BTreeSet<&str> = targets.iter().map(|target| target.package.as_str()).collect();
     let names: BTreeSet<&str> = targets.iter().map(|target| target.bench.as_str()).collect();
     say(
@@ -42,9 +89,14 @@ pub(super) fn benches(
     );
     let mut prepared = prepare(task, places, cargo, "cargo");
     let command = &mut prepared.command;
+    if let Some(standin) = standin {
+        standin.apply(command);
+    }
+    let (name, flags) = flags::environment(places)?;
+    command.env(name, flags);
     command.args(["bench", "--no-run", "--offline", "--message-format=json-render-diagnostics"]);
-    // Where the repository has a lockfile, it must fit.
-    command.args((!places.lock_made.get()).then_some("--locked"));
+    // Where the repository has a lockfile, it must fit; what was derived from it for the stand-in does.
+    command.args((standin.is_some() || !places.lock_made.get()).then_some("--locked"));
     for package in &packages {
         command.args(["--package", package]);
     }
@@ -78,7 +130,13 @@ pub(super) fn benches(
         let kept = places.bin(side).join(file_name(&format!("{}--{}", target.package, target.bench)));
         let relative = program.as_std_path().strip_prefix(&prepared.seen_target);
         keep(places, relative.context("a bench executable outside of the target directory")?, &kept)?;
-        executables.push(BenchExecutable { target: target.clone(), digest: digest(&kept)?, program: kept });
+        let harness = if standin.is_some() { Harness::Duet } else { Harness::Criterion };
+        executables.push(BenchExecutable {
+            target: target.clone(),
+            harness,
+            digest: digest(&kept)?,
+            program: kept,
+        });
     }
     if executables.len() < targets.len() {
         let built: BTreeSet<&BenchTarget> = executables.iter().map(|e| &e.target).collect();
@@ -110,7 +168,8 @@ pub(super) fn server(
                 .replace("{checkout}", &prepared.seen_source.to_string_lossy())
         };
         let arguments: Vec<String> = load.build.iter().skip(1).map(seen).collect();
-        prepared.command.args(&arguments).env("CARGO_NET_OFFLINE", "true");
+        let (name, flags) = flags::environment(places)?;
+        prepared.command.args(&arguments).env("CARGO_NET_OFFLINE", "true").env(name, flags);
         if let Err(complaint) = run(task, &mut prepared)? {
             return Ok(Err(complaint));
         }

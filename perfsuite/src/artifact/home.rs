@@ -161,7 +161,7 @@ pub(super) fn rustc_version(task: &Task) -> anyhow::Result<String> {
     Ok(finished.stdout_text().trim().to_owned())
 }
 
-fn host_triple(rustc: &str) -> anyhow::Result<&str> {
+pub(super) fn host_triple(rustc: &str) -> anyhow::Result<&str> {
     rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")
 }
 

@@ -69,11 +69,39 @@ pub struct Series {
 }
 
 /// One visit: a fresh process of each side. Values in the metric's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Visit {
+    /// Which process was started first.
     pub first: Side,
+    /// Where the visit has pairs, their medians.
     pub base: f64,
     pub head: f64,
+    /// What was sampled in lock-step, base and head of each pair, in order; empty where a visit has one value a side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<[f64; 2]>,
+}
+
+impl Visit {
+    /// A visit with one value a side.
+    pub fn single(first: Side, base: f64, head: f64) -> Visit {
+        Visit { first, base, head, pairs: vec![] }
+    }
+
+    /// A visit of pairs in lock-step.
+    pub fn of_pairs(first: Side, pairs: Vec<[f64; 2]>) -> Visit {
+        let side = |at: usize| {
+            let mut values: Vec<f64> = pairs.iter().map(|pair| pair[at]).collect();
+            values.sort_by(f64::total_cmp);
+            let middle = values.len() / 2;
+            match values.len() {
+                0 => 0.0,
+                n if n % 2 == 1 => values[middle],
+                _ => (values[middle - 1] + values[middle]) / 2.0,
+            }
+        };
+        let (base, head) = (side(0), side(1));
+        Visit { first, base, head, pairs }
+    }
 }
 
 /// Something that should have been measured and was not: one failed row of the report.

@@ -1,11 +1,13 @@
 //! Suites of kind `criterion`: short fresh processes of both sides, interleaved over all benchmarks, until each is decided.
 //!
-//! One *visit* runs one benchmark once on either side, in random order: a process that warms up for some milliseconds,
-//! takes ten samples and ends. Processes differ more from each other than the samples within one, so many short
-//! processes tell more than a long one. Benchmarks take turns in random order, so that a slow minute of the machine
+//! One *visit* runs one benchmark on either side. Linked with criterion's stand-in, both processes run in lock-step
+//! (`duet`); linked with criterion itself, one after the other in random order, each for some milliseconds (`process`).
+//! Processes differ more from each other than the samples within one, so many short processes tell more than a long one. Benchmarks take turns in random order, so that a slow minute of the machine
 //! touches all of them a little and none of them wholly.
 
+mod duet;
 mod inventory;
+mod player;
 mod process;
 mod rounds;
 
@@ -28,6 +30,8 @@ pub struct Bench<'a> {
     pub limits: Limits,
     /// Where processes leave their samples; emptied before each.
     pub scratch: &'a Path,
+    /// For copies of executables; never seen by measured code.
+    pub copies: &'a Path,
     /// Most time that one process may take; a benchmark that hangs costs this much, once.
     pub process_limit: Duration,
 }

@@ -126,13 +126,22 @@ pub fn unusable(series: &Series) -> usize {
     series.visits.iter().filter(|v| log_ratio(v).is_none()).count()
 }
 
-/// `ln(head / base)` where both are positive and finite, and so is the ratio.
+/// What a visit says: `ln(head / base)`, or where it has pairs the median of theirs. `None` where nothing is usable.
 pub fn log_ratio(visit: &Visit) -> Option<f64> {
+    if visit.pairs.is_empty() {
+        return log_ratio_of(visit.base, visit.head);
+    }
+    let ratios: Vec<f64> = visit.pairs.iter().filter_map(|[base, head]| log_ratio_of(*base, *head)).collect();
+    median(&ratios)
+}
+
+/// `ln(head / base)` where both are positive and finite, and so is the ratio.
+fn log_ratio_of(base: f64, head: f64) -> Option<f64> {
     let usable = |value: f64| value.is_finite() && value > 0.0;
-    if !usable(visit.base) || !usable(visit.head) {
+    if !usable(base) || !usable(head) {
         return None;
     }
-    let ratio = (visit.head / visit.base).ln();
+    let ratio = (head / base).ln();
     ratio.is_finite().then_some(ratio)
 }
 
@@ -175,7 +184,7 @@ mod tests {
 
     fn series(metric: Metric, pairs: impl IntoIterator<Item = (f64, f64)>) -> Series {
         let visits: Vec<Visit> =
-            pairs.into_iter().map(|(base, head)| Visit { first: Side::Base, base, head }).collect();
+            pairs.into_iter().map(|(base, head)| Visit::single(Side::Base, base, head)).collect();
         let seconds = visits.len() as f64 * 0.1;
         Series { suite: "s".into(), benchmark: BenchmarkId("b".into()), metric, visits, seconds }
     }

@@ -103,8 +103,9 @@ impl Repository {
         self.write("benches/work.rs", &bench);
     }
 
-    /// A crate on the criterion that this workspace's lockfile names. `None` where it was not downloaded yet.
-    pub fn with_real_criterion() -> Option<Repository> {
+    /// A crate on the criterion that this workspace's lockfile names, with `bench` as its bench `work`. `None` where
+    /// criterion was not downloaded yet.
+    pub fn on_criterion(bench: &str) -> Option<Repository> {
         let repository = Repository::empty();
         let own_lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
         std::fs::copy(own_lock, repository.path().join("Cargo.lock")).ok()?;
@@ -116,24 +117,7 @@ impl Repository {
             ),
         );
         repository.write("src/lib.rs", "pub const ROUNDS: u64 = 300;\n");
-        repository.write(
-            "benches/work.rs",
-            r#"
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
-
-fn work(c: &mut Criterion) {
-    let mut group = c.benchmark_group("sum (a|b) [1.5]");
-    group.bench_function(BenchmarkId::from_parameter(300), |b| {
-        b.iter(|| (0..black_box(fixture::ROUNDS)).fold(1u64, |sum, n| sum.rotate_left(7) ^ n))
-    });
-    group.finish();
-}
-
-criterion_group!(benches, work);
-criterion_main!(benches);
-"#,
-        );
+        repository.write("benches/work.rs", bench);
         // Takes out of the lockfile what this crate does not need; fails where something is not here.
         let trimmed = Command::new(env!("CARGO"))
             .args(["fetch", "--offline"])

@@ -1,7 +1,7 @@
 //! Which benchmarks there are on both sides, before the first sample: their number shares the false-alarm budget.
 
 use super::Bench;
-use super::process::{Broken, list};
+use super::process::{Broken, Listed, list};
 use crate::artifact::{BenchExecutable, Stopped, say};
 use crate::model::wire::Phase;
 use crate::model::{BenchmarkId, Failure, FailureReason, OneSided, Side, SuiteSpec};
@@ -19,6 +19,15 @@ pub struct Benchmark {
     pub name: String,
     pub base: BenchExecutable,
     pub head: BenchExecutable,
+}
+
+impl Benchmark {
+    pub(super) fn executable(&self, side: Side) -> &BenchExecutable {
+        match side {
+            Side::Base => &self.base,
+            Side::Head => &self.head,
+        }
+    }
 }
 
 /// What is to be measured, and what cannot be.
@@ -88,36 +97,40 @@ fn take_suite(
             continue;
         }
         say(bench.observer, Phase::Measuring, &format!("listing the benchmarks of {package}/{name}"));
-        let mut listed: [Option<Vec<String>>; 2] = [None, None];
+        let mut listed: [Option<Vec<Listed>>; 2] = [None, None];
         for (side, executable) in Side::BOTH.into_iter().zip([pair.base, pair.head]) {
             let Some(executable) = executable else { continue };
             match list(bench, side, executable)?.ok_or(Stopped)? {
-                Ok(names) => listed[side as usize] = Some(names),
+                Ok(found) => listed[side as usize] = Some(found),
                 Err(Broken { reason, output }) => {
                     let output = format!("bench `{name}` could not list its benchmarks\n{output}");
                     inventory.failures.push(whole_suite(suite, Some(side), reason, &output));
                 }
             }
         }
-        let [base_names, head_names] = listed;
-        let unlisted = |names: &Option<Vec<String>>, has: bool| has && names.is_none();
+        let [in_base, in_head] = listed;
+        let unlisted = |found: &Option<Vec<Listed>>, has: bool| has && found.is_none();
         // A side that could not be listed is a failure, not a side without benchmarks.
-        if unlisted(&base_names, pair.base.is_some()) || unlisted(&head_names, pair.head.is_some()) {
+        if unlisted(&in_base, pair.base.is_some()) || unlisted(&in_head, pair.head.is_some()) {
             continue;
         }
-        let (base_names, head_names) = (base_names.unwrap_or_default(), head_names.unwrap_or_default());
-        for (side, names, others) in
-            [(Side::Base, &base_names, &head_names), (Side::Head, &head_names, &base_names)]
-        {
-            let only = names.iter().filter(|name| !others.contains(name));
+        let (in_base, in_head) = (in_base.unwrap_or_default(), in_head.unwrap_or_default());
+        let has = |found: &[Listed], name: &str| found.iter().any(|listed| listed.name == name);
+        for (side, found, others) in [(Side::Base, &in_base, &in_head), (Side::Head, &in_head, &in_base)] {
+            let only = found.iter().filter(|listed| !has(others, &listed.name));
             inventory.one_sided.extend(only.map(|only| OneSided {
                 suite: suite.to_owned(),
-                benchmark: BenchmarkId(only.clone()),
+                benchmark: BenchmarkId(only.name.clone()),
                 side,
             }));
         }
         let (Some(base), Some(head)) = (pair.base, pair.head) else { continue };
-        for called in base_names.iter().filter(|name| head_names.contains(name)) {
+        for listed in in_base.iter().filter(|listed| has(&in_head, &listed.name)) {
+            let called = &listed.name;
+            if !listed.timed {
+                inventory.notes.push(format!("{called} is not measured: its measurement is not time"));
+                continue;
+            }
             // Two executables of a suite may use one name.
             let id = if seen.insert(called.clone()) { called.clone() } else { format!("{name}/{called}") };
             inventory.benchmarks.push(Benchmark {

@@ -1,10 +1,11 @@
-//! One process of a criterion bench: how it is called, and what it leaves.
+//! One process of a bench that runs by itself: how it is called, and what it leaves.
 
 use super::Bench;
-use crate::artifact::BenchExecutable;
+use super::player::MARK;
+use crate::artifact::{BenchExecutable, Harness};
 use crate::model::{FailureReason, Side};
 use crate::process::Finished;
-use crate::sandbox::SOURCE_INSIDE;
+use crate::sandbox::{Command, SOURCE_INSIDE};
 use anyhow::Context;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -53,50 +54,63 @@ pub(super) struct Broken {
     pub(super) output: String,
 }
 
-/// A process that gave a value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Value {
-    /// Time of an iteration, in nanoseconds: see [`undisturbed`].
-    pub(super) ns: f64,
-    /// How long the process took, all in all.
-    pub(super) elapsed: Duration,
+/// One benchmark of an executable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    /// Where all that it runs is reached from: bytes from where the executable is loaded. Not known of criterion itself.
+    pub(super) entry: Option<u64>,
+    /// It measures time.
+    pub(super) timed: bool,
 }
 
-/// The names of the benchmarks in an executable, in its own order and each once. `None`: stopped by the observer.
+/// The benchmarks in an executable, in its own order and each once. `None`: stopped by the observer.
 pub(super) fn list(
     bench: &Bench,
     side: Side,
     executable: &BenchExecutable,
-) -> anyhow::Result<Option<Result<Vec<String>, Broken>>> {
-    let limit = bench.process_limit.min(LIST_LIMIT);
-    let finished = run(bench, side, executable, &["--bench".into(), "--list".into()], LIST_MAX_BYTES, limit)?;
+) -> anyhow::Result<Option<Result<Vec<Listed>, Broken>>> {
+    let mut command = command(bench, side, executable, &executable.program);
+    command.deadline(bench.process_limit.min(LIST_LIMIT)).keep(LIST_MAX_BYTES, OUTPUT_MAX_BYTES);
+    match executable.harness {
+        Harness::Duet => command.env("PACELINE_DUET", "list"),
+        Harness::Criterion => command.args(["--bench", "--list"]),
+    };
+    let finished = run(bench, executable, &command)?;
     if finished.stopped() {
         return Ok(None);
     }
-    Ok(Some(match broken(&finished) {
-        Some(broken) => Err(broken),
-        None => match parse_list(&finished.stdout_text()) {
-            names if names.is_empty() => Err(Broken {
-                reason: FailureReason::BadOutput,
-                output: format!("it lists no benchmarks\n{}", output_of(&finished)).trim_end().to_owned(),
-            }),
-            names => Ok(names),
-        },
+    if let Some(broken) = broken(&finished) {
+        return Ok(Some(Err(broken)));
+    }
+    let text = finished.stdout_text();
+    let listed = match executable.harness {
+        Harness::Duet => parse_announcements(&text),
+        Harness::Criterion => parse_list(&text),
+    };
+    Ok(Some(if listed.is_empty() {
+        let output = format!("it lists no benchmarks\n{}", output_of(&finished)).trim_end().to_owned();
+        Err(Broken { reason: FailureReason::BadOutput, output })
+    } else {
+        Ok(listed)
     }))
 }
 
-/// Runs one benchmark once. `None`: stopped by the observer.
+/// Runs one benchmark once: the time of an iteration in nanoseconds, see [`undisturbed`]. `None`: stopped by the
+/// observer.
 pub(super) fn visit(
     bench: &Bench,
     side: Side,
     executable: &BenchExecutable,
     name: &str,
     limit: Duration,
-) -> anyhow::Result<Option<Result<Value, Broken>>> {
+) -> anyhow::Result<Option<Result<f64, Broken>>> {
     empty(bench.scratch).context("cannot empty the directory for samples")?;
     let mut args: Vec<String> = VISIT_ARGS.map(String::from).to_vec();
     args.push(exactly(name));
-    let finished = run(bench, side, executable, &args, OUTPUT_MAX_BYTES, limit)?;
+    let mut command = command(bench, side, executable, &executable.program);
+    command.args(&args).deadline(limit).keep(OUTPUT_MAX_BYTES, OUTPUT_MAX_BYTES);
+    let finished = run(bench, executable, &command)?;
     if finished.stopped() {
         return Ok(None);
     }
@@ -104,7 +118,7 @@ pub(super) fn visit(
         return Ok(Some(Err(broken)));
     }
     Ok(Some(match read_sample(bench.scratch) {
-        Ok(ns) => Ok(Value { ns, elapsed: finished.elapsed }),
+        Ok(ns) => Ok(ns),
         Err(error) => Err(Broken {
             reason: FailureReason::BadOutput,
             output: format!("{error:#}\n{}", output_of(&finished)).trim_end().to_owned(),
@@ -112,37 +126,31 @@ pub(super) fn visit(
     }))
 }
 
-fn run(
-    bench: &Bench,
-    side: Side,
-    executable: &BenchExecutable,
-    args: &[String],
-    stdout_max: usize,
-    limit: Duration,
-) -> anyhow::Result<Finished> {
+/// What every process of a bench is given: its program, its files, its package's directory, its limits.
+pub(super) fn command(bench: &Bench, side: Side, executable: &BenchExecutable, program: &Path) -> Command {
     let walled = bench.sandbox.walled();
-    let program = if walled { Path::new(BENCH_INSIDE) } else { &executable.program };
-    let mut command = bench.sandbox.command(program);
-    command.read(&executable.program, BENCH_INSIDE);
+    let mut command = bench.sandbox.command(if walled { Path::new(BENCH_INSIDE) } else { program });
+    command.read(program, BENCH_INSIDE);
     let source = command.write(&bench.side(side).checkout, SOURCE_INSIDE);
     let samples = command.write(bench.scratch, SAMPLES_INSIDE);
     // As under cargo: the working directory is the package's.
     let package = source.join(&executable.target.directory);
     command
-        .args(args)
         .cwd(&package)
         .env("CRITERION_HOME", samples)
         .env("CARGO_MANIFEST_DIR", &package)
         .env("CARGO_PKG_NAME", &executable.target.package)
-        .limits(bench.limits)
-        .deadline(limit)
-        .keep(stdout_max, OUTPUT_MAX_BYTES);
-    bench.sandbox.run(&command, bench.observer).with_context(|| {
+        .limits(bench.limits);
+    command
+}
+
+fn run(bench: &Bench, executable: &BenchExecutable, command: &Command) -> anyhow::Result<Finished> {
+    bench.sandbox.run(command, bench.observer).with_context(|| {
         format!("cannot start bench `{}` of `{}`", executable.target.bench, executable.target.package)
     })
 }
 
-fn broken(finished: &Finished) -> Option<Broken> {
+pub(super) fn broken(finished: &Finished) -> Option<Broken> {
     if finished.success() {
         return None;
     }
@@ -153,23 +161,46 @@ fn broken(finished: &Finished) -> Option<Broken> {
     })
 }
 
-fn output_of(finished: &Finished) -> String {
+pub(super) fn output_of(finished: &Finished) -> String {
     let stderr = crate::artifact::last_lines(&finished.stderr_tail);
     if stderr.trim().is_empty() { crate::artifact::last_lines(&finished.stdout_text()) } else { stderr }
 }
 
 /// Lines `NAME: benchmark` (criterion before 0.5: `NAME: bench`); anything else is a bench's own talk.
-fn parse_list(text: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+fn parse_list(text: &str) -> Vec<Listed> {
+    let mut listed = Vec::new();
     for line in text.lines() {
         let name = line.strip_suffix(": benchmark").or_else(|| line.strip_suffix(": bench"));
-        if let Some(name) = name.filter(|n| !n.is_empty() && !n.chars().any(char::is_control))
-            && !names.iter().any(|known| known == name)
-        {
-            names.push(name.to_owned());
+        if let Some(name) = name {
+            add(&mut listed, Listed { name: name.to_owned(), entry: None, timed: true });
         }
     }
-    names
+    listed
+}
+
+/// The stand-in's lines: where it is loaded, then its benchmarks.
+fn parse_announcements(text: &str) -> Vec<Listed> {
+    let mut listed = Vec::new();
+    let mut image = None;
+    for said in text.lines().filter_map(|line| Some(line.split_once(MARK)?.1)) {
+        let address = |word: &str| u64::from_str_radix(word, 16).ok();
+        match said.splitn(4, ' ').collect::<Vec<_>>().as_slice() {
+            ["image", at] => image = address(at).filter(|at| *at > 0),
+            ["benchmark", at, kind, name] => {
+                let entry = image.and_then(|image| address(at)?.checked_sub(image));
+                add(&mut listed, Listed { name: (*name).to_owned(), entry, timed: *kind == "time" });
+            }
+            _ => {}
+        }
+    }
+    listed
+}
+
+fn add(listed: &mut Vec<Listed>, found: Listed) {
+    let plain = !found.name.is_empty() && !found.name.chars().any(char::is_control);
+    if plain && !listed.iter().any(|known| known.name == found.name) {
+        listed.push(found);
+    }
 }
 
 /// A filter that matches one name and no other. `--exact` is younger than some criterions in use; a regular expression
@@ -262,8 +293,32 @@ mod tests {
     #[test]
     fn lists_of_old_and_new_criterion() {
         let text = "hello from the bench\nroute/match/1000: benchmark\nold: bench\nroute/match/1000: benchmark\n: benchmark\na: b: benchmark\n\n";
-        assert_eq!(parse_list(text), ["route/match/1000", "old", "a: b"]);
+        let names: Vec<String> = parse_list(text).into_iter().map(|listed| listed.name).collect();
+        assert_eq!(names, ["route/match/1000", "old", "a: b"]);
         assert!(parse_list("0 tests, 3 benchmarks\n").is_empty());
+    }
+
+    #[test]
+    fn announcements_of_the_stand_in() {
+        let said =
+            |lines: &[&str]| -> String { lines.iter().map(|line| format!("{MARK}{line}\n")).collect() };
+        let text = said(&["image 5500000", "benchmark 5501a40 time route/match (a b)"])
+            + "a bench that prints without an end "
+            + &said(&[
+                "benchmark 5501a50 other cycles",
+                "benchmark 10 time before the image",
+                "benchmark x time",
+            ])
+            + "benchmark 5501a40 time not marked\n";
+        let listed = |name: &str, entry, timed| Listed { name: name.into(), entry, timed };
+        assert_eq!(
+            parse_announcements(&text),
+            [
+                listed("route/match (a b)", Some(0x1a40), true),
+                listed("cycles", Some(0x1a50), false),
+                listed("before the image", None, true),
+            ]
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The rounds: every undecided benchmark in turn, in random order, until the rule has decided or the time is over.
 
 use super::Bench;
+use super::duet::{self, Plan};
 use super::inventory::Benchmark;
-use super::process::{Broken, Value, visit};
-use crate::artifact::Stopped;
+use super::player::Ended;
+use super::process::{self, Broken};
+use crate::artifact::{Harness, Stopped};
 use crate::model::wire::{Phase, Progress};
 use crate::model::{Failure, FailureReason, Metric, Series, Side, Visit};
 use crate::verdict::comparison::log_ratio;
@@ -14,7 +16,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
 
-/// A process may take this many times as long as the slowest one of its benchmark so far: machines stall, but what
+/// A process may take this many times as long as the slowest visit of its benchmark so far: machines stall, but what
 /// takes ten times as long hangs.
 const PATIENCE: u32 = 10;
 /// And at least this long, since short processes vary by more.
@@ -66,7 +68,7 @@ pub fn measure(bench: &Bench, benchmarks: &[Benchmark], pace: Pace) -> anyhow::R
                 track.state = State::OutOfTime;
                 continue;
             }
-            track.visit(bench, pace.rule, rng.random_bool(0.5), left)?;
+            track.visit(bench, pace.rule, &mut rng, left)?;
         }
     }
     Ok(outcome(tracks))
@@ -87,8 +89,10 @@ struct Track<'a> {
     visits: Vec<Visit>,
     ratios: Vec<f64>,
     spent: Duration,
-    /// The slowest process so far.
+    /// The slowest visit so far.
     slowest: Duration,
+    /// How it is driven, once that was found out.
+    plan: Option<Plan>,
 }
 
 impl<'a> Track<'a> {
@@ -100,6 +104,7 @@ impl<'a> Track<'a> {
             ratios: vec![],
             spent: Duration::ZERO,
             slowest: Duration::ZERO,
+            plan: None,
         }
     }
 
@@ -112,39 +117,44 @@ impl<'a> Track<'a> {
         mean * needed <= left
     }
 
-    fn visit(&mut self, bench: &Bench, rule: &Rule, base_first: bool, left: Duration) -> anyhow::Result<()> {
-        let order = if base_first { [Side::Base, Side::Head] } else { [Side::Head, Side::Base] };
+    fn visit(&mut self, bench: &Bench, rule: &Rule, rng: &mut StdRng, left: Duration) -> anyhow::Result<()> {
         let began = Instant::now();
-        let mut values = [0.0; 2];
-        for side in order {
-            match self.run(bench, side, left)? {
-                Ok(value) => {
-                    values[side as usize] = value.ns;
-                    self.slowest = self.slowest.max(value.elapsed);
-                }
-                // Cut short by the end of the run, not by its own fault.
-                Err(Broken { reason: FailureReason::TimedOut, .. }) if left < self.patience(bench) => {
-                    self.state = State::OutOfTime;
-                    return Ok(());
-                }
-                Err(Broken { reason, output }) => {
-                    bench.observer.log(&format!("{} failed ({})", self.benchmark.id, side.as_str()));
-                    self.state = State::Failed(Failure {
-                        suite: self.benchmark.suite.clone(),
-                        benchmark: Some(self.benchmark.id.clone()),
-                        side: Some(side),
-                        reason,
-                        output,
-                    });
-                    return Ok(());
-                }
+        let patience = self.patience(bench);
+        // The last visit may end a little late; a hang may not hold up the end.
+        let limit = patience.min(left.max(PATIENCE_MIN));
+        let outcome = match self.benchmark.base.harness {
+            Harness::Duet => self.in_lock_step(bench, rng, limit),
+            Harness::Criterion => self.one_after_the_other(bench, rng, limit),
+        };
+        let visit = match outcome {
+            Ok(visit) => visit,
+            Err(Ended::Failed(error)) => return Err(error),
+            // Cut short by the end of the run, not by its own fault.
+            Err(Ended::Broken { broken, .. })
+                if broken.reason == FailureReason::TimedOut && limit < patience =>
+            {
+                self.state = State::OutOfTime;
+                return Ok(());
             }
-        }
-        self.spent += began.elapsed();
-        let visit = Visit { first: order[0], base: values[0], head: values[1] };
+            Err(Ended::Broken { side, broken: Broken { reason, output } }) => {
+                bench.observer.log(&format!("{} failed ({})", self.benchmark.id, side.as_str()));
+                self.state = State::Failed(Failure {
+                    suite: self.benchmark.suite.clone(),
+                    benchmark: Some(self.benchmark.id.clone()),
+                    side: Some(side),
+                    reason,
+                    output,
+                });
+                return Ok(());
+            }
+        };
+        let took = began.elapsed();
+        self.spent += took;
+        self.slowest = self.slowest.max(took);
+        let ratio = log_ratio(&visit);
         self.visits.push(visit);
-        self.ratios.extend(log_ratio(&visit));
-        let at_look = LOOKS.contains(&self.ratios.len()) && log_ratio(&visit).is_some();
+        self.ratios.extend(ratio);
+        let at_look = LOOKS.contains(&self.ratios.len()) && ratio.is_some();
         let decided = at_look && rule.decide(&self.ratios) != Decision::Go;
         // Visits without a usable value bring no look nearer: they count against the cap all the same.
         if decided || self.visits.len() >= VISITS_MAX {
@@ -153,18 +163,28 @@ impl<'a> Track<'a> {
         Ok(())
     }
 
-    fn run(&self, bench: &Bench, side: Side, left: Duration) -> anyhow::Result<Result<Value, Broken>> {
-        // The last visit may end a little late; a hang may not hold up the end.
-        let limit = self.patience(bench).min(left.max(PATIENCE_MIN));
-        let executable = match side {
-            Side::Base => &self.benchmark.base,
-            Side::Head => &self.benchmark.head,
+    fn in_lock_step(&mut self, bench: &Bench, rng: &mut StdRng, limit: Duration) -> Result<Visit, Ended> {
+        let plan = match self.plan {
+            Some(plan) => plan,
+            None => *self.plan.insert(duet::plan(bench, self.benchmark, rng, limit)?),
         };
-        visit(bench, side, executable, &self.benchmark.name, limit)?.ok_or_else(|| Stopped.into())
+        duet::visit(bench, self.benchmark, plan, rng, limit)
     }
-}
 
-impl Track<'_> {
+    fn one_after_the_other(&self, bench: &Bench, rng: &mut StdRng, limit: Duration) -> Result<Visit, Ended> {
+        let order = if rng.random_bool(0.5) { Side::BOTH } else { [Side::Head, Side::Base] };
+        let mut values = [0.0; 2];
+        for side in order {
+            let executable = self.benchmark.executable(side);
+            match process::visit(bench, side, executable, &self.benchmark.name, limit)?.ok_or(Stopped) {
+                Ok(Ok(ns)) => values[side as usize] = ns,
+                Ok(Err(broken)) => return Err(Ended::Broken { side, broken }),
+                Err(stopped) => return Err(Ended::Failed(stopped.into())),
+            }
+        }
+        Ok(Visit::single(order[0], values[0], values[1]))
+    }
+
     /// How long a process may take before it is taken for one that hangs.
     fn patience(&self, bench: &Bench) -> Duration {
         match self.visits.len() {

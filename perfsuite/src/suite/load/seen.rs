@@ -76,7 +76,7 @@ impl Seen {
                 Metric::LatencyP999 => side.p999_ns as f64,
                 _ => side.qps_per_core().unwrap_or(0.0),
             };
-            series.visits.push(Visit { first, base: value(base), head: value(head) });
+            series.visits.push(Visit::single(first, value(base), value(head)));
         }
         self.results.push(result);
         None

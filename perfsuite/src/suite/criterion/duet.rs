@@ -1,0 +1,202 @@
+//! A visit in lock-step: a fresh process of each side, which take turns batch by batch.
+//!
+//! Whatever disturbs the machine for longer than a batch of about a millisecond disturbs both sides alike. Which process
+//! is loaded, set up and warmed up first is drawn anew for each, since a fixed order alone makes identical code differ;
+//! pairs of batches follow each other as ABBA; the benchmark's state is made several times within a visit, because the
+//! places that an allocator finds matter too; and each process runs from one of several copies of its executable, since
+//! so do the pages that it is loaded into.
+
+use super::player::{Ended, Player, Took};
+use super::{Bench, Benchmark};
+use crate::load::affinity::{self, Pinned};
+use crate::model::{Side, Visit};
+use anyhow::Context;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// One batch. Long against the clock (25 ns a reading) and a turn between two processes on one core (10 µs), short
+/// against what disturbs a machine.
+const BATCH: Duration = Duration::from_millis(1);
+/// A batch with all its set-up; where inputs are dear, fewer iterations are timed.
+const BATCH_WALL_MAX: Duration = Duration::from_millis(5);
+/// The batches of a visit together, when each is about [`BATCH`].
+const VISIT: Duration = Duration::from_millis(50);
+/// States and pairs in each, the fullest first; a slow benchmark gets the first that fits into [`VISIT`].
+const SHAPES: [(u32, u32); 6] = [(5, 4), (5, 2), (3, 2), (2, 2), (2, 1), (1, 1)];
+/// A routine that takes longer than this needs no warming up.
+const COLD: Duration = Duration::from_millis(25);
+/// Copies of each executable that visits choose from.
+const COPIES: u32 = 6;
+/// Iterations of a batch: a nanosecond each is as fast as anything is.
+const ITERATIONS_MAX: u64 = 1 << 24;
+
+/// How a benchmark is visited: found out once, on the base, and used for both sides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Plan {
+    iterations: u64,
+    states: u32,
+    pairs: u32,
+    warmed: bool,
+    /// On one core, with whoever drives it. Not where it has threads of its own.
+    pinned: bool,
+}
+
+/// Runs the base alone, to see what an iteration and a state cost.
+pub(super) fn plan(
+    bench: &Bench,
+    benchmark: &Benchmark,
+    rng: &mut StdRng,
+    patience: Duration,
+) -> Result<Plan, Ended> {
+    let program = copy(bench, benchmark, Side::Base, rng)?;
+    let mut player = Player::start(bench, Side::Base, &benchmark.base, &program, &benchmark.name, patience)?;
+    player.ready()?;
+    let began = Instant::now();
+    player.state()?;
+    let state_ns = nanos(began.elapsed());
+    // The first iteration pays for what is done once in a process, and tells little.
+    player.run(1)?;
+    let mut tried = 1;
+    let (iterations, batch_ns) = loop {
+        let took = player.run(tried)?;
+        let wanted = sized(took, tried);
+        if wanted <= tried.saturating_mul(2) {
+            break (wanted, took.wall_ns / tried as f64 * wanted as f64);
+        }
+        tried = wanted.min(tried * 8);
+    };
+    let (states, pairs) = shape(batch_ns, state_ns);
+    let warmed = batch_ns < nanos(COLD);
+    Ok(Plan { iterations, states, pairs, warmed, pinned: !player.threaded() })
+}
+
+/// One visit: the raw times of an iteration in every pair of batches.
+pub(super) fn visit(
+    bench: &Bench,
+    benchmark: &Benchmark,
+    plan: Plan,
+    rng: &mut StdRng,
+    patience: Duration,
+) -> Result<Visit, Ended> {
+    let _pinned = if plan.pinned { pin(rng) } else { None };
+    let first = if rng.random_bool(0.5) { Side::Base } else { Side::Head };
+    let start = |side: Side, rng: &mut StdRng| {
+        let executable = benchmark.executable(side);
+        let program = copy(bench, benchmark, side, rng)?;
+        Player::start(bench, side, executable, &program, &benchmark.name, patience)
+    };
+    let mut players = match first {
+        Side::Base => {
+            let base = start(Side::Base, rng)?;
+            [base, start(Side::Head, rng)?]
+        }
+        Side::Head => {
+            let head = start(Side::Head, rng)?;
+            [start(Side::Base, rng)?, head]
+        }
+    };
+    for side in either_order(rng) {
+        players[side as usize].ready()?;
+    }
+    let mut pairs = Vec::with_capacity((plan.states * plan.pairs) as usize);
+    for _ in 0..plan.states {
+        for side in either_order(rng) {
+            players[side as usize].state()?;
+        }
+        if plan.warmed {
+            for side in either_order(rng) {
+                players[side as usize].run(plan.iterations)?;
+            }
+        }
+        let mut order = either_order(rng);
+        for _ in 0..plan.pairs {
+            let mut times = [0.0; 2];
+            for side in order {
+                let took = players[side as usize].run(plan.iterations)?;
+                times[side as usize] = as_stored(took.ns / plan.iterations as f64);
+            }
+            pairs.push(times);
+            order.reverse();
+        }
+    }
+    Ok(Visit::of_pairs(first, pairs))
+}
+
+/// Iterations that make a batch of the right length.
+fn sized(took: Took, iterations: u64) -> u64 {
+    let fits = |limit: Duration, ns: f64| nanos(limit) / (ns / iterations as f64).max(0.1);
+    let wanted = fits(BATCH, took.ns).min(fits(BATCH_WALL_MAX, took.wall_ns));
+    (wanted as u64).clamp(1, ITERATIONS_MAX)
+}
+
+/// How many states, and pairs in each, fit into a visit.
+fn shape(batch_ns: f64, state_ns: f64) -> (u32, u32) {
+    let cost =
+        |(states, pairs): (u32, u32)| f64::from(2 * states) * (state_ns + f64::from(pairs + 1) * batch_ns);
+    let fits = SHAPES.into_iter().find(|&shape| cost(shape) <= 1.1 * nanos(VISIT));
+    fits.unwrap_or(SHAPES[SHAPES.len() - 1])
+}
+
+fn either_order(rng: &mut StdRng) -> [Side; 2] {
+    if rng.random_bool(0.5) { Side::BOTH } else { [Side::Head, Side::Base] }
+}
+
+/// Keeps both processes and whoever drives them on one core: a turn between cores takes six times as long. Which core
+/// is drawn for each visit. Not being allowed to is no reason not to measure.
+fn pin(rng: &mut StdRng) -> Option<Pinned> {
+    let cores = affinity::current().ok()?;
+    Pinned::to(&[*cores.choose(rng)?]).ok()
+}
+
+/// One of the copies of an executable, made when it is first chosen.
+fn copy(bench: &Bench, benchmark: &Benchmark, side: Side, rng: &mut StdRng) -> Result<PathBuf, Ended> {
+    let executable = benchmark.executable(side);
+    let name = executable.program.file_name().context("an executable without a name")?.to_string_lossy();
+    let directory = bench.copies.join(side.as_str());
+    let path = directory.join(format!("{name}-{}", rng.random_range(0..COPIES)));
+    if !path.exists() {
+        std::fs::create_dir_all(&directory).context("cannot make a directory for copies")?;
+        std::fs::copy(&executable.program, &path).context("cannot copy an executable")?;
+    }
+    Ok(path)
+}
+
+/// Three digits below a nanosecond, which no clock resolves: keeps the evidence small.
+fn as_stored(ns: f64) -> f64 {
+    (ns * 1_000.0).round() / 1_000.0
+}
+
+fn nanos(duration: Duration) -> f64 {
+    duration.as_nanos() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_a_millisecond_and_bounded_by_their_set_up() {
+        let took = |ns, wall_ns| Took { ns, wall_ns };
+        for (took, iterations, expect) in [
+            (took(10.0, 11.0), 1, 100_000),
+            (took(10_000.0, 12_000.0), 1_000, 100_000),
+            // 1 µs of set-up for every nanosecond of work.
+            (took(1.0, 1_000.0), 1, 5_000),
+            (took(3e9, 3e9), 1, 1),
+            (took(0.0, 0.0), 1, 10_000_000),
+        ] {
+            assert_eq!(sized(took, iterations), expect, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_visit_keeps_its_time_and_never_shrinks_to_nothing() {
+        assert_eq!(shape(1e6, 1e3), (5, 4));
+        assert_eq!(shape(1e6, 1e7), (2, 2), "a state that takes 10 ms is made less often");
+        assert_eq!(shape(2e6, 0.0), (3, 2));
+        assert_eq!(shape(3e9, 0.0), (1, 1));
+    }
+}

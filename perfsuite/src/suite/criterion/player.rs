@@ -1,0 +1,181 @@
+//! One process of a bench that is driven: started, told what to do, and listened to.
+
+use super::Bench;
+use super::process::{Broken, broken, command, output_of};
+use crate::artifact::{BenchExecutable, Stopped};
+use crate::model::{FailureReason, Side};
+use crate::sandbox::Running;
+use anyhow::Context;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What every line of the stand-in begins with; anything else on its standard output is the bench's own talk.
+pub(super) const MARK: &str = "\u{1}duet\u{2} ";
+/// How often a wait looks whether it is to stop.
+const TICK: Duration = Duration::from_millis(100);
+/// What a bench says on standard error; only its end is shown, when it fails.
+const STDERR_MAX_BYTES: usize = 64 << 10;
+
+/// How a conversation ends early.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// By the bench.
+    Broken { side: Side, broken: Broken },
+    /// By the machine, or by whoever asked for all this.
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Ended::Failed(error)
+    }
+}
+
+/// What one batch took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Took {
+    /// All iterations together, as the benchmark measures them.
+    pub(super) ns: f64,
+    /// With everything around them: set-up of inputs, dropping of outputs.
+    pub(super) wall_ns: f64,
+}
+
+/// A process that has come to its benchmark and waits. Dropped, it is killed.
+pub(super) struct Player<'a> {
+    bench: &'a Bench<'a>,
+    side: Side,
+    running: Option<Running>,
+    /// No single answer may take longer.
+    patience: Duration,
+}
+
+impl<'a> Player<'a> {
+    /// Starts a process from `program`, a copy of the executable, that will come to the benchmark `name`.
+    pub(super) fn start(
+        bench: &'a Bench<'a>,
+        side: Side,
+        executable: &BenchExecutable,
+        program: &Path,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Player<'a>, Ended> {
+        let mut command = command(bench, side, executable, program);
+        command
+            .env("PACELINE_DUET", "drive")
+            .env("PACELINE_DUET_BENCHMARK", name)
+            // Every answer has its own limit; this one holds when nobody asks any more.
+            .deadline(bench.process_limit * 4)
+            .keep(0, STDERR_MAX_BYTES)
+            .talk();
+        let running = bench.sandbox.spawn(&command).with_context(|| {
+            format!("cannot start bench `{}` of `{}`", executable.target.bench, executable.target.package)
+        })?;
+        Ok(Player { bench, side, running: Some(running), patience })
+    }
+
+    /// Waits until it is at its benchmark.
+    pub(super) fn ready(&mut self) -> Result<(), Ended> {
+        self.hear_word("ready").map(drop)
+    }
+
+    /// Has the benchmark make its state afresh, up to where it iterates.
+    pub(super) fn state(&mut self) -> Result<(), Ended> {
+        self.tell("state")?;
+        self.hear_word("at").map(drop)
+    }
+
+    /// Has it run a batch of iterations.
+    pub(super) fn run(&mut self, iterations: u64) -> Result<Took, Ended> {
+        self.tell(&format!("run {iterations}"))?;
+        let line = self.hear_word("took")?;
+        let numbers: Option<Vec<f64>> = line.split(' ').map(|word| word.parse().ok()).collect();
+        match numbers.as_deref() {
+            Some([ns, wall_ns]) => Ok(Took { ns: *ns, wall_ns: *wall_ns }),
+            _ => Err(self.bad_output(&format!("it answered `took {line}`"))),
+        }
+    }
+
+    /// Whether the bench has threads beside its own, which need cores of their own.
+    pub(super) fn threaded(&self) -> bool {
+        let Some(running) = &self.running else { return false };
+        let threads = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let pids = running.pids();
+        pids.len() > 1 || pids.into_iter().any(|pid| threads(pid) > 1)
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(), Ended> {
+        let Some(running) = &mut self.running else { return Err(self.bad_output("it is over")) };
+        match running.write_line(line) {
+            Ok(()) => Ok(()),
+            // Whatever it died of, it left the reason behind.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(self.over()),
+            Err(error) => Err(Ended::Failed(error.into())),
+        }
+    }
+
+    /// The rest of the next marked line, which must begin with `word`.
+    fn hear_word(&mut self, word: &str) -> Result<String, Ended> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let Some(running) = &mut self.running else { return Err(self.bad_output("it is over")) };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.hung());
+            }
+            match running.read_line(left.min(TICK)) {
+                Ok(Some(line)) => {
+                    // What the bench printed itself may stand before the mark on the same line.
+                    let Some((_, said)) = line.split_once(MARK) else { continue };
+                    let (first, rest) = said.split_once(' ').unwrap_or((said, ""));
+                    if first != word {
+                        return Err(self.bad_output(&format!("it said `{said}` where `{word}` was expected")));
+                    }
+                    return Ok(rest.to_owned());
+                }
+                Ok(None) => return Err(self.over()),
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    if self.bench.observer.stopped() {
+                        return Err(Ended::Failed(Stopped.into()));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    return Err(self.bad_output(&error.to_string()));
+                }
+                Err(error) => return Err(Ended::Failed(error.into())),
+            }
+        }
+    }
+
+    /// It ended by itself: how, and with which last words.
+    fn over(&mut self) -> Ended {
+        let Some(running) = self.running.take() else { return self.bad_output("it is over") };
+        let finished = match running.finish() {
+            Ok(finished) => finished,
+            Err(error) => return Ended::Failed(error.into()),
+        };
+        let broken = broken(&finished).unwrap_or_else(|| Broken {
+            reason: FailureReason::BadOutput,
+            output: format!("it ended before it came to its benchmark\n{}", output_of(&finished)),
+        });
+        Ended::Broken { side: self.side, broken }
+    }
+
+    fn hung(&mut self) -> Ended {
+        let words = format!("no answer within {:.1} s", self.patience.as_secs_f64());
+        let output = match self.running.take() {
+            Some(running) => {
+                running.kill();
+                running.finish().map(|finished| output_of(&finished)).unwrap_or_default()
+            }
+            None => String::new(),
+        };
+        let output = format!("{output}\n({words})").trim_start().to_owned();
+        Ended::Broken { side: self.side, broken: Broken { reason: FailureReason::TimedOut, output } }
+    }
+
+    fn bad_output(&self, words: &str) -> Ended {
+        let broken = Broken { reason: FailureReason::BadOutput, output: words.chars().take(1_000).collect() };
+        Ended::Broken { side: self.side, broken }
+    }
+}

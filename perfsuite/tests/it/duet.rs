@@ -1,0 +1,248 @@
+//! Benches on criterion, unmodified: driven in lock-step with the stand-in, or with criterion itself where that must be.
+//!
+//! Benchmarks state their times by `iter_custom`, so that verdicts do not depend on the machine.
+
+use crate::measure::{scene, stored, verdict_of};
+use crate::repository::Repository;
+use perfsuite::measure::{measure, measure_within};
+use perfsuite::model::{FailureReason, Side, Verdict};
+use perfsuite::observe::Unobserved;
+use perfsuite::sandbox::Preference;
+use std::time::Duration;
+
+const PROCESS_LIMIT: Duration = Duration::from_secs(10);
+
+fn on_criterion(bench: &str) -> Option<Repository> {
+    let repository = Repository::on_criterion(bench);
+    if repository.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "criterion is not downloaded, and CI must not skip this");
+        eprintln!("skipped: criterion is not downloaded");
+    }
+    repository
+}
+
+/// A bench whose benchmark `stated/*` take as long as they say; `HEAD` is 0 on the base.
+const BENCH: &str = r##"
+use criterion::*;
+use std::time::Duration;
+
+const HEAD: u64 = 0;
+
+fn taking(ns: u64) -> impl FnMut(u64) -> Duration {
+    move |iterations| Duration::from_nanos(iterations * ns)
+}
+
+fn stated(c: &mut Criterion) {
+    let mut group = c.benchmark_group("stated");
+    group.sample_size(10).throughput(Throughput::Elements(3)).sampling_mode(SamplingMode::Flat);
+    group.bench_function("slower (a|b)", |b| b.iter_custom(taking(1_000 + 300 * HEAD)));
+    group.bench_function("faster", |b| b.iter_custom(taking(1_000 - 200 * HEAD)));
+    group.bench_with_input(BenchmarkId::new("same", 7), &7, |b, n| b.iter_custom(taking(*n)));
+    group.bench_with_input(BenchmarkId::from_parameter("words"), "words", |b, words| {
+        b.iter_custom(taking(words.len() as u64))
+    });
+    // Criterion keeps the value of the last call.
+    group.bench_function("second of two", |b| {
+        b.iter_custom(taking(5_000 * (1 + HEAD)));
+        b.iter_custom(taking(700));
+    });
+    group.bench_function("talks", |b| {
+        b.iter_custom(|iterations| {
+            print!("no end of line ");
+            println!("and one");
+            Duration::from_nanos(iterations * 50)
+        })
+    });
+    let mut batches = 0;
+    group.bench_function("panics", |b| {
+        b.iter_custom(|iterations| {
+            batches += 1;
+            assert!(HEAD == 0 || batches < 4, "the fourth batch");
+            Duration::from_nanos(iterations)
+        })
+    });
+    group.bench_function("hangs", |b| {
+        b.iter_custom(|iterations| {
+            while HEAD == 1 {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            Duration::from_nanos(iterations)
+        })
+    });
+    group.bench_function("never iterates", |_| {});
+    group.finish();
+    if HEAD == 0 {
+        c.bench_function("gone", |b| b.iter_custom(taking(5)));
+    } else {
+        c.bench_function("added", |b| b.iter_custom(taking(5)));
+    }
+    // The same id in two groups.
+    c.benchmark_group("stated").bench_function("faster", |b| b.iter_custom(taking(30)));
+}
+
+/// Every way of iterating, over real work.
+fn ways(c: &mut Criterion) {
+    let sum = |values: &[u64]| values.iter().fold(HEAD, |sum, value| sum.rotate_left(5) ^ value);
+    let made = || (0..200u64).collect::<Vec<_>>();
+    let mut group = c.benchmark_group("ways");
+    group.bench_function("iter", |b| {
+        let values = made();
+        b.iter(|| sum(black_box(&values)))
+    });
+    for size in [BatchSize::SmallInput, BatchSize::LargeInput, BatchSize::PerIteration, BatchSize::NumBatches(3)] {
+        group.bench_function(format!("iter_batched {size:?}"), |b| b.iter_batched(made, |v| sum(&v), size));
+    }
+    group.bench_function("iter_batched_ref", |b| {
+        b.iter_batched_ref(made, |values| values.sort(), BatchSize::NumIterations(10))
+    });
+    group.bench_function("iter_with_large_drop", |b| b.iter_with_large_drop(made));
+    group.bench_function("iter_with_setup", |b| b.iter_with_setup(made, |values| sum(&values)));
+}
+
+struct Cycles;
+
+impl measurement::Measurement for Cycles {
+    type Intermediate = ();
+    type Value = u64;
+    fn start(&self) {}
+    fn end(&self, (): ()) -> u64 { 1 }
+    fn add(&self, a: &u64, b: &u64) -> u64 { a + b }
+    fn zero(&self) -> u64 { 0 }
+    fn to_f64(&self, value: &u64) -> f64 { *value as f64 }
+    fn formatter(&self) -> &dyn measurement::ValueFormatter { unreachable!() }
+}
+
+fn cycles(c: &mut Criterion<Cycles>) {
+    c.bench_function("cycles", |b| b.iter(|| HEAD));
+}
+
+criterion_group!(plain, stated, ways);
+criterion_group! {
+    name = own;
+    config = Criterion::default().with_measurement(Cycles).warm_up_time(Duration::from_millis(1));
+    targets = cycles
+}
+criterion_main!(plain, own);
+"##;
+
+fn lock_step(preference: Preference) {
+    let Some(repository) = on_criterion(BENCH) else { return };
+    let base = repository.commit("base");
+    let lock = std::fs::read(repository.path().join("Cargo.lock")).unwrap();
+    repository.write("benches/work.rs", &BENCH.replace("const HEAD: u64 = 0;", "const HEAD: u64 = 1;"));
+    let head = repository.commit("head");
+    let scene = scene(&repository, &base, &head, preference);
+    let (evidence, report) = stored(measure_within(&scene.job, &Unobserved, PROCESS_LIMIT).unwrap());
+
+    assert_eq!(evidence.builds.iter().map(|b| b.error.clone()).collect::<Vec<_>>(), [None, None]);
+    for (benchmark, expect) in [
+        ("stated/slower (a|b)", Verdict::Slower),
+        ("stated/faster", Verdict::Faster),
+        ("stated/same/7", Verdict::Equal),
+        ("stated/words", Verdict::Equal),
+        ("stated/second of two", Verdict::Equal),
+        ("stated/talks", Verdict::Equal),
+        ("stated/faster #2", Verdict::Equal),
+    ] {
+        assert_eq!(verdict_of(&report, benchmark), Some(expect), "{benchmark} in {:?}", report.failures);
+    }
+    let slower = report.rows.iter().find(|row| row.benchmark.0 == "stated/slower (a|b)").unwrap();
+    assert_eq!((slower.base, slower.head), (1_000.0, 1_300.0));
+    assert_eq!(
+        report.rows.iter().filter(|row| row.benchmark.0.starts_with("ways/")).count(),
+        8,
+        "every way of iterating gives samples: {:?}",
+        report.failures
+    );
+    for series in &evidence.series {
+        let firsts = |side| series.visits.iter().filter(|visit| visit.first == side).count();
+        assert!(firsts(Side::Base) > 0 && firsts(Side::Head) > 0, "either side is started first at times");
+        assert!(series.visits.iter().all(|visit| !visit.pairs.is_empty()), "raw samples are kept");
+    }
+
+    let failure = |benchmark: &str| {
+        let about =
+            |id: &Option<perfsuite::model::BenchmarkId>| id.as_ref().is_some_and(|id| id.0 == benchmark);
+        let found = report.failures.iter().find(|failure| about(&failure.benchmark));
+        found.unwrap_or_else(|| panic!("{benchmark} should have failed: {:?}", report.failures))
+    };
+    let panics = failure("stated/panics");
+    assert_eq!((panics.side, panics.reason), (Some(Side::Head), FailureReason::Panicked));
+    assert!(panics.output.contains("the fourth batch"), "{}", panics.output);
+    let hangs = failure("stated/hangs");
+    assert_eq!((hangs.side, hangs.reason), (Some(Side::Head), FailureReason::TimedOut));
+    let idle = failure("stated/never iterates");
+    assert!(idle.output.contains("must call Bencher::iter"), "{}", idle.output);
+    assert_eq!(report.failures.len(), 3, "{:?}", report.failures);
+
+    let mut sided: Vec<_> = report.one_sided.iter().map(|o| (o.benchmark.0.as_str(), o.side)).collect();
+    sided.sort();
+    assert_eq!(sided, [("added", Side::Head), ("gone", Side::Base)]);
+    let words = report.environment.warnings.join("\n");
+    assert!(words.contains("cycles is not measured: its measurement is not time"), "{words}");
+    assert!(!words.contains("criterion itself"), "{words}");
+    assert_eq!(
+        std::fs::read(repository.path().join("Cargo.lock")).unwrap(),
+        lock,
+        "the lockfile is as it was"
+    );
+}
+
+#[test]
+fn benches_are_driven_in_lock_step() {
+    lock_step(Preference::Auto);
+}
+
+#[test]
+fn the_same_without_walls() {
+    lock_step(Preference::Off);
+}
+
+#[test]
+fn what_the_stand_in_does_not_offer_is_measured_with_criterion_itself() {
+    const BENCH: &str = r#"
+use criterion::{BenchmarkFilter, BenchmarkId, Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+
+fn work(c: &mut Criterion) {
+    // Names a type of the crate `regex`, which the stand-in does without.
+    let _of_criterion_alone = |regex| BenchmarkFilter::Regex(regex);
+    let mut group = c.benchmark_group("sum (a|b) [1.5]");
+    group.bench_function(BenchmarkId::from_parameter(300), |b| {
+        b.iter(|| (0..black_box(fixture::ROUNDS)).fold(1u64, |sum, n| sum.rotate_left(7) ^ n))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, work);
+criterion_main!(benches);
+"#;
+    let Some(repository) = on_criterion(BENCH) else { return };
+    let base = repository.commit("base");
+    repository.write("src/lib.rs", "pub const ROUNDS: u64 = 900;\n");
+    let head = repository.commit("head");
+    let scene = scene(&repository, &base, &head, Preference::Auto);
+    let (evidence, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    assert_eq!(evidence.failures, []);
+    let ids: Vec<_> = evidence.series.iter().map(|series| series.benchmark.0.as_str()).collect();
+    assert_eq!(ids, ["sum (a|b) [1.5]/300"], "one benchmark, with letters that mean more to a filter");
+    let row = &report.rows[0];
+    assert_eq!(row.verdict, Verdict::Slower, "{row:?}");
+    assert!((1.0..4.0).contains(&row.estimate), "three times the work: {row:?}");
+    let words = report.environment.warnings.join("\n");
+    assert!(words.contains("measured with criterion itself") && words.contains("BenchmarkFilter"), "{words}");
+}
+
+#[test]
+fn a_head_that_does_not_compile_is_the_heads_fault() {
+    let Some(repository) = on_criterion(BENCH) else { return };
+    let base = repository.commit("base");
+    repository
+        .write("benches/work.rs", &BENCH.replace("fn main", "").replace("HEAD: u64 = 0", "HEAD: u64 = \"\""));
+    let head = repository.commit("head");
+    let scene = scene(&repository, &base, &head, Preference::Auto);
+    let (_, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    let broken = report.broken_build().expect("a build that says so");
+    assert_eq!(broken.side, Side::Head);
+    assert!(broken.error.as_deref().unwrap_or_default().contains("mismatched types"), "{broken:?}");
+}
