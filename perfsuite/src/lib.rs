@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod cli;
+pub mod codegen;
 pub mod host;
 pub mod http;
 pub mod load;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod codegen;
 mod duet;
 mod load;
 mod measure;
