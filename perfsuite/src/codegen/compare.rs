@@ -3,8 +3,7 @@
 mod pair;
 mod walk;
 
-use super::image::{Image, PieceId};
-use super::names::readable;
+use super::image::{Image, PieceId, Reference, Target};
 use pair::{Pair, judge};
 use std::collections::{BTreeSet, HashMap};
 use walk::{Visit, Walk};
@@ -34,7 +33,7 @@ pub struct Changed {
     pub functions: Vec<String>,
     /// Statics and constants whose contents differ: by name, or by the function that uses them. As above.
     pub data: Vec<String>,
-    /// More of both than are named.
+    /// So many names, or more, are left out.
     pub unnamed: usize,
     /// Why sameness could not be shown, where nothing is known to differ.
     pub unsure: Option<String>,
@@ -73,17 +72,17 @@ pub struct Entrance {
 pub struct Comparison<'i, 'a> {
     base: &'i Image<'a>,
     head: &'i Image<'a>,
-    pairs: Vec<Pair>,
+    pairs: Vec<Pair<'a>>,
     numbers: HashMap<(PieceId, PieceId), u32>,
-    /// Bytes that may still be compared.
+    /// Bytes, and what references cost in bytes, that may still be compared.
     bytes_left: u64,
 }
 
 impl<'i, 'a> Comparison<'i, 'a> {
     pub fn new(base: &'i Image<'a>, head: &'i Image<'a>) -> Comparison<'i, 'a> {
-        /// A hundred times what large executables hold: pieces are compared once, or a few times where one side merged
-        /// what the other did not. Only a file made for it gets here.
-        const COMPARED_BYTES_MAX: u64 = 4 << 30;
+        /// Ten times what large executables hold: pieces are compared once, or a few times where one side merged what
+        /// the other did not. Only a file made for it gets here.
+        const COMPARED_BYTES_MAX: u64 = 1 << 30;
         Comparison { base, head, pairs: vec![], numbers: HashMap::new(), bytes_left: COMPARED_BYTES_MAX }
     }
 
@@ -93,13 +92,13 @@ impl<'i, 'a> Comparison<'i, 'a> {
         let skipped = (left_out(self.base, base), left_out(self.head, head));
         match self.own(base, head) {
             Ok(root) => walk.reach(root, None),
-            Err(reason) => walk.unsure(reason),
+            Err(reason) => walk.unsure(&reason, None),
         }
         self.walk(&mut walk, &skipped);
         walk.place = Place::Around;
         match self.roots() {
             Ok(roots) => roots.into_iter().for_each(|root| walk.reach(root, None)),
-            Err(reason) => walk.unsure(reason),
+            Err(reason) => walk.unsure(&reason, None),
         }
         self.walk(&mut walk, &skipped);
         walk.into_difference()
@@ -115,13 +114,13 @@ impl<'i, 'a> Comparison<'i, 'a> {
                 (true, true) => continue,
                 (false, false) => {}
                 _ => {
-                    walk.changed_function(readable(self.base.function_name(piece_of_base, 0)));
-                    walk.changed_function(readable(self.head.function_name(piece_of_head, 0)));
+                    walk.changed_function(self.base.function_name(piece_of_base, 0));
+                    walk.changed_function(self.head.function_name(piece_of_head, 0));
                     continue;
                 }
             }
             if !self.judge(number) {
-                walk.unsure("there is too much to compare".into());
+                walk.unsure("there is too much to compare", None);
                 break;
             }
             walk.note(self, visit);
@@ -162,7 +161,9 @@ impl<'i, 'a> Comparison<'i, 'a> {
         if self.pairs[number as usize].judgement.is_some() {
             return true;
         }
-        let bytes = self.base.len(base).min(self.head.len(head));
+        let bytes = self.base.len(base).min(self.head.len(head))
+            + reference_cost(self.base, base)
+            + reference_cost(self.head, head);
         let Some(left) = self.bytes_left.checked_sub(bytes) else { return false };
         self.bytes_left = left;
         let judged = judge(self.base, base, self.head, head);
@@ -188,7 +189,7 @@ impl<'i, 'a> Comparison<'i, 'a> {
         if let Some(number) = self.numbers.get(&pieces) {
             return Some(*number);
         }
-        let pairs_max = 8 * (self.base.piece_count() + self.head.piece_count());
+        let pairs_max = 2 * (self.base.piece_count() + self.head.piece_count());
         let number = u32::try_from(self.pairs.len()).ok()?;
         if self.pairs.len() >= pairs_max {
             return None;
@@ -208,4 +209,15 @@ fn left_out(image: &Image, entrance: &Entrance) -> BTreeSet<PieceId> {
     let own = image.code_at(entrance.own);
     let others = entrance.all.iter().filter_map(|address| image.function_alone_at(*address));
     others.filter(|piece| Some(*piece) != own).collect()
+}
+
+/// What the references of a piece cost to compare, in bytes.
+fn reference_cost(image: &Image, piece: PieceId) -> u64 {
+    /// A reference is looked at several times, and a byte once.
+    const EACH: u64 = 64;
+    let ends = |reference: &Reference| match reference.target {
+        Target::Section { section, .. } => 1 + image.pieces_of_section(section).len() as u64,
+        _ => 1,
+    };
+    image.references(piece).iter().map(|reference| EACH * ends(reference)).sum()
 }

@@ -128,7 +128,7 @@ impl<'a> Image<'a> {
         places.flat_map(|(index, section)| self.pieces.of_section(index).map(|piece| (section.name, piece)))
     }
 
-    pub(super) fn pieces_of_section(&self, section: usize) -> impl Iterator<Item = PieceId> {
+    pub(super) fn pieces_of_section(&self, section: usize) -> impl ExactSizeIterator<Item = PieceId> {
         self.pieces.of_section(section)
     }
 
@@ -160,14 +160,9 @@ impl<'a> Image<'a> {
 
     /// The function around an offset in a piece, mangled; or the section that holds it.
     pub(super) fn function_name(&self, piece: PieceId, offset: u64) -> &'a [u8] {
-        let range = self.addresses(piece);
-        let at = range.start.saturating_add(offset);
-        self.symbols
-            .functions_in(range)
-            .take_while(|f| f.address <= at)
-            .last()
-            .map(|f| f.name)
-            .unwrap_or_else(|| self.pieces.name(piece))
+        let start = self.pieces.start(piece);
+        let around = self.symbols.last_function_in(start..start.saturating_add(offset).saturating_add(1));
+        around.map_or_else(|| self.pieces.name(piece), |function| function.name)
     }
 
     /// The function that starts where the piece starts, mangled.
@@ -210,7 +205,8 @@ fn loaded_sections<'a>(
     endian: LittleEndian,
     file: &'a [u8],
 ) -> Result<Vec<Section<'a>>, Unreadable> {
-    const SECTIONS_MAX: usize = 65_536;
+    /// Linkers make some 40. Sections are looked up by going through them, so few keep that cheap.
+    const SECTIONS_MAX: usize = 1_024;
     if table.len() > SECTIONS_MAX {
         return Err(Unreadable::because("it has too many sections"));
     }

@@ -12,7 +12,7 @@ pub(super) enum Row<'a> {
 /// The rows in the order of the file: an output section, then its pieces.
 pub(super) fn rows(map: &[u8]) -> Result<Vec<Row<'_>>, Unreadable> {
     /// A bench with hundreds of dependencies has 10 MB.
-    const BYTES_MAX: usize = 512 * 1024 * 1024;
+    const BYTES_MAX: usize = 128 * 1024 * 1024;
     if map.len() > BYTES_MAX {
         return Err(Unreadable::because("the linker's map is too long"));
     }

@@ -1,22 +1,21 @@
 //! Two pieces, one of each side: do they hold the same, and which pairs do their references make?
 
 use crate::codegen::image::{Image, Kind, PieceId, Reference, Target};
-use crate::codegen::names::readable;
 use std::collections::HashMap;
 
 /// A piece of the base and one of the head that stand at the same place.
-pub(super) struct Pair {
+pub(super) struct Pair<'a> {
     pub(super) pieces: (PieceId, PieceId),
     /// None until asked for.
     pub(super) judgement: Option<Judgement>,
     /// Numbers of the pairs that its references lead to.
     pub(super) edges: Vec<u32>,
-    /// Functions that one side's piece calls and the other side does not have, demangled.
-    pub(super) one_sided: Vec<String>,
+    /// Functions that one side's piece calls and the other side does not have, mangled; some of them.
+    pub(super) one_sided: Vec<&'a [u8]>,
 }
 
-impl Pair {
-    pub(super) fn new(pieces: (PieceId, PieceId)) -> Pair {
+impl<'a> Pair<'a> {
+    pub(super) fn new(pieces: (PieceId, PieceId)) -> Pair<'a> {
         Pair { pieces, judgement: None, edges: vec![], one_sided: vec![] }
     }
 }
@@ -35,13 +34,18 @@ pub(super) enum Judgement {
     Unsure(&'static str),
 }
 
-pub(super) struct Judged {
+pub(super) struct Judged<'a> {
     pub(super) judgement: Judgement,
     pub(super) edges: Vec<(PieceId, PieceId)>,
-    pub(super) one_sided: Vec<String>,
+    pub(super) one_sided: Vec<&'a [u8]>,
 }
 
-pub(super) fn judge(base: &Image, base_piece: PieceId, head: &Image, head_piece: PieceId) -> Judged {
+pub(super) fn judge<'a>(
+    base: &Image<'a>,
+    base_piece: PieceId,
+    head: &Image<'a>,
+    head_piece: PieceId,
+) -> Judged<'a> {
     let sides = Sides { base, base_piece, head, head_piece };
     let mut judged = Judged { judgement: sides.judgement(), edges: vec![], one_sided: vec![] };
     match judged.judgement {
@@ -58,7 +62,7 @@ struct Sides<'s, 'a> {
     head_piece: PieceId,
 }
 
-impl Sides<'_, '_> {
+impl<'a> Sides<'_, 'a> {
     fn judgement(&self) -> Judgement {
         let differs = |at| Judgement::Differs { base_offset: at, head_offset: at };
         let (base, head) = (self.base_references(), self.head_references());
@@ -98,7 +102,7 @@ impl Sides<'_, '_> {
                 Target::Section { section: base, name: base_name },
                 Target::Section { section: head, name: head_name },
             ) => {
-                let count = |image: &Image, section| image.pieces_of_section(section).count();
+                let count = |image: &Image, section| image.pieces_of_section(section).len();
                 base_name == head_name && count(self.base, base) == count(self.head, head)
             }
             _ => false,
@@ -149,26 +153,30 @@ impl Sides<'_, '_> {
 
     /// Once pieces differ, their references no longer correspond by order. Functions of one name are followed, so that
     /// the report names all that changed and not just the first.
-    fn edges_by_name(&self, judged: &mut Judged) {
+    fn edges_by_name(&self, judged: &mut Judged<'a>) {
+        /// More than a report names.
+        const ONE_SIDED_MAX: usize = 100;
         let base = called(self.base, self.base_references());
         let head = called(self.head, self.head_references());
         for (name, piece) in &base {
             match head.get(name) {
                 Some(other) => judged.edges.push((*piece, *other)),
-                None if !self.head.has_function(name) => judged.one_sided.push(readable(name)),
+                None if !self.head.has_function(name) => judged.one_sided.push(name),
                 None => {}
             }
         }
         let added = head.keys().filter(|name| !base.contains_key(*name) && !self.base.has_function(name));
-        judged.one_sided.extend(added.map(|name| readable(name)));
+        judged.one_sided.extend(added);
+        judged.one_sided.sort_unstable();
+        judged.one_sided.truncate(ONE_SIDED_MAX);
         judged.edges.sort_unstable();
     }
 
-    fn base_references(&self) -> &[Reference<'_>] {
+    fn base_references(&self) -> &[Reference<'a>] {
         self.base.references(self.base_piece)
     }
 
-    fn head_references(&self) -> &[Reference<'_>] {
+    fn head_references(&self) -> &[Reference<'a>] {
         self.head.references(self.head_piece)
     }
 }

@@ -21,7 +21,13 @@ pub(super) struct Walk {
     changed_functions: BTreeSet<String>,
     changed_data: BTreeSet<String>,
     unsure: Option<String>,
+    /// Names that may still be made readable; those that were not are counted.
+    names_left: usize,
+    unnamed: usize,
 }
+
+/// Making a name readable can take a millisecond, when it is made for that.
+const READABLE_MAX: usize = 300;
 
 /// A pair that was reached, and by which visit.
 #[derive(Clone, Copy)]
@@ -44,6 +50,8 @@ impl Walk {
             changed_functions: BTreeSet::new(),
             changed_data: BTreeSet::new(),
             unsure: None,
+            names_left: READABLE_MAX,
+            unnamed: 0,
         }
     }
 
@@ -69,36 +77,47 @@ impl Walk {
             None | Some(Judgement::Same) => {}
             Some(Judgement::LinesMoved) => self.lines_moved = true,
             Some(Judgement::Unsure(reason)) => {
-                let user = readable(self.user(comparison, visit));
-                self.unsure(format!("{reason}, in {user}"));
+                let user = self.unsure.is_none().then(|| self.user(comparison, visit));
+                self.unsure(reason, user);
             }
             Some(Judgement::Differs { base_offset, head_offset }) if is_code => {
-                self.changed_function(readable(comparison.base.function_name(base, *base_offset)));
-                self.changed_function(readable(comparison.head.function_name(head, *head_offset)));
+                self.changed_function(comparison.base.function_name(base, *base_offset));
+                self.changed_function(comparison.head.function_name(head, *head_offset));
             }
             Some(Judgement::Differs { .. }) => {
                 let name = comparison.base.static_name(base).filter(|name| !name.starts_with(b"anon."));
-                let text = match name {
-                    Some(name) => readable(name),
-                    None => format!("a constant of {}", readable(self.user(comparison, visit))),
-                };
                 self.changed.get_or_insert(self.place);
-                insert(&mut self.changed_data, text);
+                let of = if name.is_none() { "a constant of " } else { "" };
+                // The way back to the user is walked for names that are shown, not for each.
+                let shown = name.or_else(|| (self.names_left > 0).then(|| self.user(comparison, visit)));
+                let shown = self.readable(shown.unwrap_or_default());
+                self.changed_data.extend(shown.map(|shown| format!("{of}{shown}")));
             }
         }
         for name in &pair.one_sided {
-            self.changed_function(name.clone());
+            self.changed_function(name);
         }
     }
 
-    pub(super) fn changed_function(&mut self, name: String) {
+    pub(super) fn changed_function(&mut self, name: &[u8]) {
         self.changed.get_or_insert(self.place);
-        insert(&mut self.changed_functions, name);
+        let name = self.readable(name);
+        self.changed_functions.extend(name);
     }
 
-    pub(super) fn unsure(&mut self, reason: String) {
+    pub(super) fn unsure(&mut self, reason: &str, function: Option<&[u8]>) {
         self.changed.get_or_insert(self.place);
-        self.unsure.get_or_insert(reason);
+        self.unsure.get_or_insert_with(|| match function {
+            Some(function) => format!("{reason}, in {}", readable(function)),
+            None => reason.to_owned(),
+        });
+    }
+
+    fn readable(&mut self, name: &[u8]) -> Option<String> {
+        let left = self.names_left.checked_sub(1);
+        self.unnamed += usize::from(left.is_none());
+        self.names_left = left?;
+        Some(readable(name))
     }
 
     pub(super) fn into_difference(self) -> Difference {
@@ -109,7 +128,7 @@ impl Walk {
         let more = |names: &BTreeSet<String>| names.len().saturating_sub(NAMES_MAX);
         Difference::Changed(Changed {
             place,
-            unnamed: more(&self.changed_functions) + more(&self.changed_data),
+            unnamed: self.unnamed + more(&self.changed_functions) + more(&self.changed_data),
             functions: self.changed_functions.into_iter().take(NAMES_MAX).collect(),
             data: self.changed_data.into_iter().take(NAMES_MAX).collect(),
             unsure: self.unsure,
@@ -126,13 +145,5 @@ impl Walk {
             }
             visit = from;
         }
-    }
-}
-
-/// Keeps no more names than are worth counting.
-fn insert(names: &mut BTreeSet<String>, name: String) {
-    const KEPT_MAX: usize = 10_000;
-    if names.len() < KEPT_MAX {
-        names.insert(name);
     }
 }

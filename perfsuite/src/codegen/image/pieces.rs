@@ -6,7 +6,10 @@ use crate::codegen::map::Row;
 use std::collections::HashMap;
 
 /// A bench with hundreds of dependencies has 100,000.
-const PIECES_MAX: usize = 4_000_000;
+const PIECES_MAX: usize = 2_000_000;
+
+/// How far ends of strings are looked for, in all. Strings have tens of bytes; only a file made for it gets here.
+const SCANNED_BYTES_MAX: usize = 1 << 30;
 
 pub(super) struct Pieces<'a> {
     pieces: Vec<Piece<'a>>,
@@ -14,6 +17,8 @@ pub(super) struct Pieces<'a> {
     of_section: Vec<std::ops::Range<u32>>,
     /// Entries of merged sections that something refers to, by section and address. They come after all others.
     entries: HashMap<(u32, u64), PieceId>,
+    /// Bytes in which the end of a string may still be looked for.
+    scan_left: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -38,12 +43,19 @@ enum Merged {
 impl<'a> Pieces<'a> {
     /// From the map, which must be of this executable.
     pub(super) fn read(sections: &[Section<'a>], rows: &[Row<'a>]) -> Result<Pieces<'a>, Unreadable> {
+        /// Each is looked for among the file's sections.
+        const OUTPUTS_MAX: usize = 16_384;
         let mut pieces: Vec<Piece<'a>> = Vec::new();
         let mut current: Option<usize> = None;
         let mut seen = vec![false; sections.len()];
+        let mut outputs = 0;
         for row in rows {
             match *row {
                 Row::Output { name, address, size } => {
+                    outputs += 1;
+                    if outputs > OUTPUTS_MAX {
+                        return Err(Unreadable::because("the linker's map has too many sections"));
+                    }
                     current = sections
                         .iter()
                         .position(|s| s.name == name && s.address == address && s.size == size);
@@ -91,7 +103,7 @@ impl<'a> Pieces<'a> {
                 start as u32..end as u32
             })
             .collect();
-        Ok(Pieces { pieces, of_section, entries: HashMap::new() })
+        Ok(Pieces { pieces, of_section, entries: HashMap::new(), scan_left: SCANNED_BYTES_MAX })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -116,7 +128,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// By address, merged sections as a whole.
-    pub(super) fn of_section(&self, section: usize) -> impl Iterator<Item = PieceId> + use<> {
+    pub(super) fn of_section(&self, section: usize) -> impl ExactSizeIterator<Item = PieceId> + use<> {
         self.of_section[section].clone().map(PieceId)
     }
 
@@ -143,7 +155,12 @@ impl<'a> Pieces<'a> {
             Merged::Strings => {
                 let in_section = address - section.address;
                 let rest = section.slice(in_section..in_section + (whole.len - offset));
-                let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len().saturating_sub(1));
+                let rest = &rest[..rest.len().min(self.scan_left)];
+                let Some(end) = rest.iter().position(|byte| *byte == 0) else {
+                    self.scan_left -= rest.len();
+                    return Some(id);
+                };
+                self.scan_left -= end;
                 (offset, end as u64 + 1)
             }
         };
@@ -153,7 +170,7 @@ impl<'a> Pieces<'a> {
             return Some(*entry);
         }
         if self.pieces.len() > PIECES_MAX {
-            return None;
+            return Some(id);
         }
         let entry = PieceId(self.pieces.len() as u32);
         self.pieces.push(Piece { start, len, merged: Merged::No, ..whole });

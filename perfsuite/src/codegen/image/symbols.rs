@@ -53,7 +53,7 @@ impl<'a> Symbols<'a> {
         sections: &[Section<'a>],
     ) -> Result<Symbols<'a>, Unreadable> {
         /// A bench with hundreds of dependencies has 200,000.
-        const SYMBOLS_MAX: usize = 8_000_000;
+        const SYMBOLS_MAX: usize = 2_000_000;
         let symbols = table.symbols(endian, file, elf::SHT_SYMTAB).map_err(broken)?;
         if symbols.is_empty() {
             return Err(Unreadable::because("it has no symbols (is it stripped?)"));
@@ -111,6 +111,12 @@ impl<'a> Symbols<'a> {
 
     pub(super) fn functions_in(&self, addresses: Range<u64>) -> impl Iterator<Item = &Named<'a>> {
         within(&self.functions, addresses)
+    }
+
+    pub(super) fn last_function_in(&self, addresses: Range<u64>) -> Option<&Named<'a>> {
+        let end = self.functions.partition_point(|named| named.address < addresses.end);
+        let last = self.functions.get(end.checked_sub(1)?)?;
+        (last.address >= addresses.start).then_some(last)
     }
 
     pub(super) fn statics_in(
