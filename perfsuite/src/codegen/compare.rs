@@ -1,5 +1,7 @@
 //! Two images side by side: pairs of pieces that take the same place on both sides, walked from the roots.
 
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod flips;
 mod pair;
 mod walk;
 

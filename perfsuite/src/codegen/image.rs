@@ -117,6 +117,12 @@ impl<'a> Image<'a> {
         alone.then_some(piece)
     }
 
+    /// Where the process starts, as an address.
+    #[cfg(test)]
+    pub(super) fn entry_address(&self) -> u64 {
+        self.entry
+    }
+
     /// Where the process starts.
     pub(super) fn entry(&self) -> Option<PieceId> {
         self.code_at(self.entry)
