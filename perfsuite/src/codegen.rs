@@ -32,10 +32,17 @@
 //! - the layout: where functions lie, how they are aligned, and which of them share a cache line;
 //! - unwinding tables (`.eh_frame`, `.gcc_except_table`): where a panic lands is not compared, the code there is;
 //! - an executable that says something else than it runs: assembler that computes addresses from its own, `build.rs`
-//!   that puts a program of its own in the place of the linker. The verdict is about honest builds;
+//!   that puts a program of its own in the place of the linker. The verdict is about honest builds, and what compilers
+//!   emit;
 //! - a constant of the shape of a panic's place, that names a file `*.rs` and means its numbers;
 //! - a constant that some function reaches by its end alone (counting down), and another function by its start: with
 //!   the first function alone, it passes for its neighbour.
+//!
+//! # What is changed though its source is not
+//!
+//! A crate is compiled in several units (`codegen-units`), and a change of one function can move others to another
+//! unit, where they are inlined or allotted registers otherwise. That is other code, and it is called so. The linker's
+//! relaxation of an instruction, when a distance outgrows a field, is another.
 //!
 //! What cannot be followed counts as changed, and [`Changed::unsure`] says why. That costs a measurement and nothing
 //! else.
@@ -53,7 +60,8 @@ mod x86_64;
 pub use compare::{Changed, Comparison, Difference, Entrance, NAMES_MAX, Place, Same};
 pub use image::Image;
 
-/// What the linker must be asked for, beside `-Map=FILE`.
+/// What the linker must be asked for, beside `-Clink-arg=-Wl,-Map=FILE`: a file for each executable, since linkers run
+/// at the same time and none of them names the file after its output.
 pub const LINK_ARG: &str = "-Clink-arg=-Wl,--emit-relocs";
 
 /// Why nothing can be said about an executable, in words for a person.

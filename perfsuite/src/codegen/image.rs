@@ -224,7 +224,20 @@ fn loaded_sections<'a>(
             header.sh_type(endian),
             elf::SHT_INIT_ARRAY | elf::SHT_FINI_ARRAY | elf::SHT_PREINIT_ARRAY
         ) || matches!(name, b".init" | b".fini" | b".ctors" | b".dtors");
-        let wanted = is_run || matches!(header.sh_type(endian), elf::SHT_PROGBITS | elf::SHT_NOBITS);
+        let wanted = !matches!(
+            header.sh_type(endian),
+            elf::SHT_DYNSYM
+                | elf::SHT_STRTAB
+                | elf::SHT_HASH
+                | elf::SHT_GNU_HASH
+                | elf::SHT_RELA
+                | elf::SHT_REL
+                | elf::SHT_RELR
+                | elf::SHT_DYNAMIC
+                | elf::SHT_GNU_VERDEF
+                | elf::SHT_GNU_VERNEED
+                | elf::SHT_GNU_VERSYM
+        );
         let unwinding = name.starts_with(b".eh_frame") || name == b".gcc_except_table";
         if flags & u64::from(elf::SHF_ALLOC) == 0 || !wanted || unwinding {
             continue;
