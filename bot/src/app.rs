@@ -67,6 +67,13 @@ impl App {
     }
 }
 
+impl App {
+    /// How often a lease is extended: often enough that one lost call does not end it.
+    pub fn lease_step(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.config.lease_ms as u64 / 3)
+    }
+}
+
 /// Makes the data directory, readable by its owner alone, and checks that it can be written.
 pub fn prepare_data_dir(dir: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;

@@ -1,5 +1,6 @@
 //! The server's settings: flags win over the environment, the environment over the file.
 
+use crate::db::pace::Pace;
 use crate::error::UserError;
 use anyhow::Context;
 use clap::Args;
@@ -45,6 +46,13 @@ pub struct ServeArgs {
     /// Do not start a runner of its own; use `paceline runner` elsewhere
     #[arg(long, env = "PACELINE_NO_RUNNER")]
     pub no_runner: bool,
+    /// For an Enterprise Server whose rate limits are switched off: milliseconds between writes, without the bounds by
+    /// minute and hour [default: what github.com bears]
+    #[arg(long, env = "PACELINE_WRITE_SPACING_MS", value_name = "MS")]
+    pub write_spacing_ms: Option<u32>,
+    /// How long a dead process keeps its deliveries and writes from others; shorter ones are for tests
+    #[arg(long, env = "PACELINE_LEASE_MS", value_name = "MS", hide = true)]
+    pub lease_ms: Option<u32>,
 }
 
 /// The file's keys.
@@ -64,6 +72,7 @@ struct File {
     github_client_id: Option<String>,
     github_client_secret: Option<String>,
     no_runner: Option<bool>,
+    write_spacing_ms: Option<u32>,
 }
 
 /// Settings as they are in force.
@@ -81,8 +90,10 @@ pub struct Config {
     pub client_id: Option<String>,
     pub client_secret: Option<SecretString>,
     pub own_runner: bool,
-    /// GitHub wants at least a second between writes; the demo's stand-in does not.
-    pub write_spacing_ms: i64,
+    /// How fast GitHub may be written to.
+    pub pace: Pace,
+    /// How long a dead process keeps its deliveries and writes from others.
+    pub lease_ms: i64,
     /// Whose code the jobs run: strangers', but for the demo's own pull request.
     pub trust: Trust,
     /// Where the own runner keeps builds between jobs; `None`: in the data directory.
@@ -92,8 +103,10 @@ pub struct Config {
 }
 
 const SECRET_FILE_MAX_BYTES: u64 = 64 << 10;
-/// GitHub's advice: at least one second between requests that create or change.
-pub const WRITE_SPACING_MS: i64 = 1_000;
+/// Longer than GitHub's slowest answer that we wait for: what a dead process sent may still be on its way.
+pub const LEASE_MS: i64 = 60_000;
+/// Below this, a lease would run out between two of the calls that keep it.
+const LEASE_MIN_MS: i64 = 500;
 
 impl Config {
     /// Puts flags (clap has read the environment into them already), secret environment variables and file together.
@@ -176,7 +189,11 @@ impl Config {
             client_id: args.github_client_id.clone().or(file.github_client_id),
             client_secret: client_secret.map(SecretString::from),
             own_runner: !(args.no_runner || file.no_runner.unwrap_or(false)),
-            write_spacing_ms: WRITE_SPACING_MS,
+            pace: match args.write_spacing_ms.or(file.write_spacing_ms) {
+                Some(spacing_ms) => Pace::unlimited(i64::from(spacing_ms)),
+                None => Pace::GITHUB,
+            },
+            lease_ms: args.lease_ms.map_or(LEASE_MS, |lease_ms| i64::from(lease_ms).max(LEASE_MIN_MS)),
             trust: Trust::Stranger,
             runner_cache_dir: None,
             program: std::env::current_exe().context("cannot find this program")?,

@@ -122,7 +122,8 @@ async fn performance(
     })
 }
 
-/// Queues comment and check runs as they should now stand. Called in the transaction that changed what they show.
+/// Queues comment and check runs as they should now stand. Called in the transaction that changed what they show and
+/// that holds the pull request ([`pulls::hold`]).
 pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u64) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let Some(loaded) = load(tx, repository, number, now_ms).await? else { return Ok(()) };
@@ -157,6 +158,7 @@ pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u6
 /// The same in a transaction of its own, after something outside of one changed.
 pub async fn republish(app: &App, repository: RepoId, number: u64) -> anyhow::Result<()> {
     let mut tx = app.db.begin().await?;
+    pulls::hold(&mut tx, repository, number).await?;
     if let Some(repository) = repositories::by_id(&mut *tx, repository).await? {
         publish(&mut tx, app, &repository, number).await?;
     }

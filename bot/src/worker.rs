@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::db::deliveries::{self, Delivery, Ending};
-use crate::db::writes::{self, Write};
+use crate::db::writes::{self, Outcome, Write};
 use crate::github::GitHubError;
 use crate::handlers;
 use crate::outgoing::Outgoing;
@@ -16,10 +16,6 @@ use tokio_util::sync::CancellationToken;
 const LANES_MAX: usize = 8;
 /// Writes under way at once, each to another installation.
 const WRITERS_MAX: usize = 8;
-/// How long a dead process keeps its delivery from others.
-const DELIVERY_LEASE_MS: i64 = 60_000;
-/// How long a dead process keeps its write from others: longer than GitHub's slowest answer that we wait for.
-const WRITE_LEASE_MS: i64 = 60_000;
 /// Tries of one delivery; about half an hour with the waits between.
 const DELIVERY_ATTEMPTS_MAX: i64 = 8;
 /// Tries of one write; GitHub being down for some hours loses nothing.
@@ -36,7 +32,7 @@ async fn drain_deliveries(app: &Arc<App>, stop: &CancellationToken) {
     let mut lanes = JoinSet::new();
     while !stop.is_cancelled() {
         let claimed = if lanes.len() < LANES_MAX {
-            deliveries::claim(&app.db, &app.worker, app.clock.now_ms(), DELIVERY_LEASE_MS).await
+            deliveries::claim(&app.db, &app.worker, app.clock.now_ms(), app.config.lease_ms).await
         } else {
             Ok(None)
         };
@@ -63,32 +59,25 @@ async fn work_on(app: &App, delivery: Delivery) {
     let guid = delivery.guid.as_str();
     let outcome = tokio::select! {
         outcome = handlers::handle(app, &delivery) => outcome,
-        () = keep_lease(app, guid) => unreachable!("the lease is kept for ever"),
+        () = keep_delivery(app, &delivery) => unreachable!("the lease is kept for ever"),
     };
     let now_ms = app.clock.now_ms();
     let stored = match outcome {
-        Ok(ending) => deliveries::finish(&app.db, guid, &app.worker, ending, None, now_ms).await,
-        Err(error) => match retry_at(&error, delivery.attempts, now_ms) {
-            Some(at) => {
-                tracing::warn!(
-                    delivery = guid,
-                    event = delivery.event,
-                    error = format!("{error:#}"),
-                    "tried again later"
-                );
-                deliveries::retry(&app.db, guid, &app.worker, &format!("{error:#}"), at).await
+        Ok(ending) => deliveries::finish(&app.db, &delivery, ending, None, now_ms).await,
+        Err(error) => {
+            let text = format!("{error:#}");
+            let event = delivery.event.as_str();
+            match retry_at(&error, delivery.attempts, now_ms) {
+                Some(at) => {
+                    tracing::warn!(delivery = guid, event, error = text, "tried again later");
+                    deliveries::retry(&app.db, &delivery, &text, at).await
+                }
+                None => {
+                    tracing::error!(delivery = guid, event, error = text, "given up");
+                    deliveries::finish(&app.db, &delivery, Ending::Failed, Some(&text), now_ms).await
+                }
             }
-            None => {
-                tracing::error!(
-                    delivery = guid,
-                    event = delivery.event,
-                    error = format!("{error:#}"),
-                    "given up"
-                );
-                let text = format!("{error:#}");
-                deliveries::finish(&app.db, guid, &app.worker, Ending::Failed, Some(&text), now_ms).await
-            }
-        },
+        }
     };
     if let Err(error) = stored {
         tracing::error!(delivery = guid, %error, "the outcome could not be stored; the lease will run out");
@@ -96,12 +85,12 @@ async fn work_on(app: &App, delivery: Delivery) {
     app.wake.deliveries.notify_one();
 }
 
-async fn keep_lease(app: &App, guid: &str) {
+async fn keep_delivery(app: &App, delivery: &Delivery) {
     loop {
-        tokio::time::sleep(Duration::from_millis(DELIVERY_LEASE_MS as u64 / 3)).await;
-        let until = app.clock.now_ms() + DELIVERY_LEASE_MS;
-        if let Err(error) = deliveries::extend(&app.db, guid, &app.worker, until).await {
-            tracing::warn!(delivery = guid, %error, "the lease could not be extended");
+        tokio::time::sleep(app.lease_step()).await;
+        let until = app.clock.now_ms() + app.config.lease_ms;
+        if let Err(error) = deliveries::extend(&app.db, delivery, until).await {
+            tracing::warn!(delivery = delivery.guid, %error, "the lease could not be extended");
         }
     }
 }
@@ -127,7 +116,8 @@ async fn drain_writes(app: &Arc<App>, stop: &CancellationToken) {
     let mut writers = JoinSet::new();
     while !stop.is_cancelled() {
         let claimed = if writers.len() < WRITERS_MAX {
-            writes::claim(&app.db, &app.worker, app.clock.now_ms(), WRITE_LEASE_MS).await
+            let config = &app.config;
+            writes::claim(&app.db, &app.worker, app.clock.now_ms(), config.lease_ms, config.pace).await
         } else {
             Ok(None)
         };
@@ -140,7 +130,7 @@ async fn drain_writes(app: &Arc<App>, stop: &CancellationToken) {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "cannot take a write from the database"),
         }
-        let pause = LOOK_AGAIN.min(Duration::from_millis(app.config.write_spacing_ms.max(10) as u64));
+        let pause = LOOK_AGAIN.min(Duration::from_millis(app.config.pace.spacing_ms.max(10) as u64));
         tokio::select! {
             () = stop.cancelled() => {}
             () = app.wake.writes.notified() => {}
@@ -152,11 +142,14 @@ async fn drain_writes(app: &Arc<App>, stop: &CancellationToken) {
 }
 
 async fn make(app: &App, write: &Write) {
-    let outcome = put(app, write).await;
+    let outcome = tokio::select! {
+        outcome = put(app, write) => outcome,
+        () = keep_write(app, write) => unreachable!("the lease is kept for ever"),
+    };
     let now_ms = app.clock.now_ms();
-    let mut next_ms = now_ms + app.config.write_spacing_ms;
-    let stored = match outcome {
-        Ok(remote_id) => writes::written(&app.db, write, &app.worker, remote_id).await,
+    let mut next_ms = now_ms + app.config.pace.spacing_ms;
+    let outcome = match outcome {
+        Ok(remote_id) => Outcome::Written { remote_id },
         Err(error) => {
             let text = format!("{error:#}");
             let cause = error.chain().find_map(|cause| cause.downcast_ref::<GitHubError>());
@@ -166,7 +159,7 @@ async fn make(app: &App, write: &Write) {
                 || write.attempts >= WRITE_ATTEMPTS_MAX;
             if hopeless {
                 tracing::error!(write = write.target, error = text, "given up");
-                writes::give_up(&app.db, write, &app.worker, &text).await
+                Outcome::GivenUp { error: text }
             } else {
                 tracing::warn!(write = write.target, error = text, "tried again later");
                 let mut at = now_ms + backoff_ms(write.attempts);
@@ -175,13 +168,36 @@ async fn make(app: &App, write: &Write) {
                     next_ms = next_ms.max(*until_ms);
                     at = at.max(*until_ms);
                 }
-                writes::retry(&app.db, write, &app.worker, &text, at, gone).await
+                Outcome::Later { error: text, not_before_ms: at, forget: gone }
             }
         }
     };
-    if let Err(error) = writes::set_pace(&app.db, write.installation, next_ms).await.and(stored) {
+    if let Err(error) = writes::settle(&app.db, write, &outcome, next_ms).await {
         tracing::error!(write = write.target, %error, "the outcome could not be stored; the lease will run out");
     }
+}
+
+async fn keep_write(app: &App, write: &Write) {
+    loop {
+        tokio::time::sleep(app.lease_step()).await;
+        if let Err(error) = still_ours(app, write).await {
+            tracing::warn!(
+                write = write.target,
+                error = format!("{error:#}"),
+                "the lease could not be extended"
+            );
+        }
+    }
+}
+
+/// Asked right before anything is created: a process that was held up for longer than its lease must not create what
+/// another has created meanwhile.
+async fn still_ours(app: &App, write: &Write) -> anyhow::Result<()> {
+    let until = app.clock.now_ms() + app.config.lease_ms;
+    if !writes::extend(&app.db, write, until).await? {
+        anyhow::bail!("another process has taken this write over");
+    }
+    Ok(())
 }
 
 /// Makes the wanted state true on GitHub and returns its id there. Before anything is created, what an earlier try
@@ -200,14 +216,20 @@ async fn put(app: &App, write: &Write) -> anyhow::Result<i64> {
             };
             match known {
                 Some(id) => github.update_comment(&repository, id, body).await.map(|()| id)?,
-                None => github.create_comment(&repository, *number, body).await?,
+                None => {
+                    still_ours(app, write).await?;
+                    github.create_comment(&repository, *number, body).await?
+                }
             }
         }
         Outgoing::Reply { number, to, body } => {
             let marker = comment::reply_marker(*to);
             match github.find_comment(&repository, *number, &marker).await? {
                 Some(id) => id,
-                None => github.create_comment(&repository, *number, &format!("{marker}\n{body}")).await?,
+                None => {
+                    still_ours(app, write).await?;
+                    github.create_comment(&repository, *number, &format!("{marker}\n{body}")).await?
+                }
             }
         }
         Outgoing::CheckRun(check) => {
@@ -221,7 +243,10 @@ async fn put(app: &App, write: &Write) -> anyhow::Result<i64> {
             };
             match known {
                 Some(id) => github.update_check_run(&repository, id, check).await.map(|()| id)?,
-                None => github.create_check_run(&repository, check).await?,
+                None => {
+                    still_ours(app, write).await?;
+                    github.create_check_run(&repository, check).await?
+                }
             }
         }
         Outgoing::Reaction { comment_id, content } => {

@@ -1,6 +1,6 @@
 //! Webhook deliveries: the durable inbox, taken one at a time within a lane.
 
-use super::Db;
+use super::{Db, Turn, new_id};
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
@@ -20,6 +20,8 @@ pub struct NewDelivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     pub guid: String,
+    /// Names this one taking of it: who lost it to another stores nothing any more.
+    pub holder: String,
     pub event: String,
     pub payload: String,
     pub attempts: i64,
@@ -67,8 +69,9 @@ pub async fn insert(db: &Db, delivery: &NewDelivery, now_ms: i64) -> sqlx::Resul
 }
 
 /// Takes the oldest delivery whose lane is free. Within a lane only the oldest may be taken, so order is kept
-/// whoever asks.
+/// whoever asks. `worker` is noted, for people who look.
 pub async fn claim(db: &Db, worker: &str, now_ms: i64, lease_ms: i64) -> sqlx::Result<Option<Delivery>> {
+    let mut tx = db.begin_turn(Turn::Deliveries).await?;
     let row = sqlx::query(
         "UPDATE deliveries
          SET state = 'working', claimed_by = $1, lease_until_ms = $2, attempts = attempts + 1
@@ -83,19 +86,21 @@ pub async fn claim(db: &Db, worker: &str, now_ms: i64, lease_ms: i64) -> sqlx::R
                               AND (o.received_ms < d.received_ms
                                    OR (o.received_ms = d.received_ms AND o.guid < d.guid)))))
              ORDER BY d.received_ms, d.guid LIMIT 1)
-         RETURNING guid, event, payload, attempts, received_ms",
+         RETURNING guid, claimed_by, event, payload, attempts, received_ms",
     )
-    .bind(worker)
+    .bind(format!("{worker}/{}", new_id()))
     .bind(now_ms + lease_ms)
     .bind(now_ms)
-    .fetch_optional(db.pool())
+    .fetch_optional(&mut *tx)
     .await?;
+    tx.commit().await?;
     row.map(|row| delivery(&row)).transpose()
 }
 
 fn delivery(row: &AnyRow) -> sqlx::Result<Delivery> {
     Ok(Delivery {
         guid: row.try_get("guid")?,
+        holder: row.try_get("claimed_by")?,
         event: row.try_get("event")?,
         payload: row.try_get("payload")?,
         attempts: row.try_get("attempts")?,
@@ -104,23 +109,22 @@ fn delivery(row: &AnyRow) -> sqlx::Result<Delivery> {
 }
 
 /// Keeps a delivery that takes long.
-pub async fn extend(db: &Db, guid: &str, worker: &str, until_ms: i64) -> sqlx::Result<()> {
+pub async fn extend(db: &Db, delivery: &Delivery, until_ms: i64) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE deliveries SET lease_until_ms = $1 WHERE guid = $2 AND state = 'working' AND claimed_by = $3",
     )
     .bind(until_ms)
-    .bind(guid)
-    .bind(worker)
+    .bind(&delivery.guid)
+    .bind(&delivery.holder)
     .execute(db.pool())
     .await
     .map(|_| ())
 }
 
-/// Ends a delivery, if this worker still holds it.
+/// Ends a delivery, if it is still held.
 pub async fn finish(
     db: &Db,
-    guid: &str,
-    worker: &str,
+    delivery: &Delivery,
     ending: Ending,
     error: Option<&str>,
     now_ms: i64,
@@ -132,15 +136,15 @@ pub async fn finish(
     .bind(ending.as_str())
     .bind(error)
     .bind(now_ms)
-    .bind(guid)
-    .bind(worker)
+    .bind(&delivery.guid)
+    .bind(&delivery.holder)
     .execute(db.pool())
     .await
     .map(|_| ())
 }
 
-/// Puts a delivery back, to be tried again at `not_before_ms`.
-pub async fn retry(db: &Db, guid: &str, worker: &str, error: &str, not_before_ms: i64) -> sqlx::Result<()> {
+/// Puts a delivery back, to be tried again at `not_before_ms`, if it is still held.
+pub async fn retry(db: &Db, delivery: &Delivery, error: &str, not_before_ms: i64) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE deliveries
          SET state = 'queued', error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL
@@ -148,8 +152,8 @@ pub async fn retry(db: &Db, guid: &str, worker: &str, error: &str, not_before_ms
     )
     .bind(error)
     .bind(not_before_ms)
-    .bind(guid)
-    .bind(worker)
+    .bind(&delivery.guid)
+    .bind(&delivery.holder)
     .execute(db.pool())
     .await
     .map(|_| ())
@@ -165,6 +169,15 @@ pub async fn requeue_expired(db: &Db, now_ms: i64) -> sqlx::Result<u64> {
     .execute(db.pool())
     .await
     .map(|done| done.rows_affected())
+}
+
+/// Whether a delivery of this GUID was stored.
+pub async fn known(db: &Db, guid: &str) -> sqlx::Result<bool> {
+    let row = sqlx::query("SELECT COUNT(*) AS stored FROM deliveries WHERE guid = $1")
+        .bind(guid)
+        .fetch_one(db.pool())
+        .await?;
+    Ok(row.try_get::<i64, _>("stored")? > 0)
 }
 
 /// Count and age of what waits, for metrics.

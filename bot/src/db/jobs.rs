@@ -1,6 +1,6 @@
 //! Jobs: leases, fencing and outcomes. Every change of state is compare-and-set.
 
-use super::{Db, Tx, flag, json, json_option, sha, to_json};
+use super::{Db, Turn, Tx, flag, json, json_option, sha, to_json};
 use crate::pull::RepoId;
 use crate::queue::{ATTEMPTS_MAX, JobState};
 use perfsuite::model::wire::Progress;
@@ -141,6 +141,7 @@ pub async fn claim(
     now_ms: i64,
     lease_ms: i64,
 ) -> sqlx::Result<Option<Job>> {
+    let mut tx = db.begin_turn(Turn::Jobs).await?;
     let row = sqlx::query(
         "UPDATE jobs SET state = 'claimed', fence = fence + 1, attempts = attempts + 1, runner_id = $1,
                 claimed_ms = $2, lease_until_ms = $3, progress = NULL
@@ -152,8 +153,9 @@ pub async fn claim(
     .bind(now_ms)
     .bind(now_ms + lease_ms)
     .bind(i64::from(sandboxed))
-    .fetch_optional(db.pool())
+    .fetch_optional(&mut *tx)
     .await?;
+    tx.commit().await?;
     row.map(|row| job(&row)).transpose()
 }
 

@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod judgements;
 pub mod migrate;
 pub mod overview;
+pub mod pace;
 pub mod pulls;
 pub mod repositories;
 pub mod runners;
@@ -25,7 +26,18 @@ const CONNECTIONS_MAX: u32 = 8;
 const BUSY_TIMEOUT_MS: u32 = 15_000;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The first of our keys among PostgreSQL's advisory locks, which are the database's: "paceline" cut to six letters.
+const TURN_KEY: i64 = 0x7061_6365_6c69_0000;
+
 pub type Tx = Transaction<'static, Any>;
+
+/// What replicas hand out in turns.
+#[derive(Clone, Copy, Debug)]
+pub enum Turn {
+    Deliveries = 1,
+    Jobs = 2,
+    Writes = 3,
+}
 
 /// A pool of connections to the one database.
 #[derive(Clone)]
@@ -84,6 +96,19 @@ impl Db {
     /// upgraded later fails with "database is locked" however long the timeout.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         self.pool.begin_with(if self.sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).await
+    }
+
+    /// Begins a transaction that hands out work of one kind; replicas do so one after another.
+    ///
+    /// Without it, two statements of PostgreSQL that run at the same time do not see what the other takes: they could
+    /// work on one lane, or write to one installation, beside each other. SQLite has one writer anyway.
+    pub async fn begin_turn(&self, turn: Turn) -> sqlx::Result<Tx> {
+        let mut tx = self.begin().await?;
+        if !self.sqlite {
+            let key = TURN_KEY + turn as i64;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(key).execute(&mut *tx).await?;
+        }
+        Ok(tx)
     }
 
     pub fn is_sqlite(&self) -> bool {

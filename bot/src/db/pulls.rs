@@ -138,6 +138,18 @@ pub async fn approve(
     Ok(done.rows_affected() == 1)
 }
 
+/// Holds a pull request until the transaction ends: who changes what its comment shows and who writes that comment
+/// take turns, so that the newest body is made of the newest facts. To be called first in such a transaction; where a
+/// pull request is inserted or renewed, that holds it as well.
+pub async fn hold(tx: &mut Tx, repository: RepoId, number: u64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE pull_requests SET number = number WHERE repository_id = $1 AND number = $2")
+        .bind(repository.0)
+        .bind(number as i64)
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+}
+
 pub async fn get<'e, E: Executor<'e, Database = Any>>(
     on: E,
     repository: RepoId,

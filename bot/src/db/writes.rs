@@ -1,6 +1,7 @@
 //! Outgoing writes: the state that must exist on GitHub, each target once, however often it is tried.
 
-use super::{Db, Tx, json, to_json};
+use super::pace::{self, Pace};
+use super::{Db, Turn, Tx, json, new_id, to_json};
 use crate::outgoing::Outgoing;
 use crate::pull::{InstallationId, RepoId};
 use sqlx::Row;
@@ -10,6 +11,8 @@ use sqlx::any::AnyRow;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     pub target: String,
+    /// Names this one taking of it: who lost it to another stores nothing any more.
+    pub holder: String,
     pub installation: InstallationId,
     pub repository: RepoId,
     pub body: Outgoing,
@@ -22,6 +25,7 @@ fn write(row: &AnyRow) -> sqlx::Result<Write> {
     let remote_id: Option<String> = row.try_get("remote_id")?;
     Ok(Write {
         target: row.try_get("target")?,
+        holder: row.try_get("claimed_by")?,
         installation: InstallationId(row.try_get("installation_id")?),
         repository: RepoId(row.try_get("repository_id")?),
         body: json(row, "body")?,
@@ -69,8 +73,16 @@ pub async fn want(
     .map(|_| ())
 }
 
-/// Takes the oldest write that may go out now: one at a time for each installation, at its pace.
-pub async fn claim(db: &Db, worker: &str, now_ms: i64, lease_ms: i64) -> sqlx::Result<Option<Write>> {
+/// Takes the oldest write that may go out now: one at a time for each installation, at its pace. The installation's
+/// next write waits from this moment on, so that a crash does not quicken the pace.
+pub async fn claim(
+    db: &Db,
+    worker: &str,
+    now_ms: i64,
+    lease_ms: i64,
+    pace: Pace,
+) -> sqlx::Result<Option<Write>> {
+    let mut tx = db.begin_turn(Turn::Writes).await?;
     let row = sqlx::query(
         "UPDATE writes SET claimed_by = $1, lease_until_ms = $2, attempts = attempts + 1
          WHERE (lease_until_ms IS NULL OR lease_until_ms < $3) AND version > written_version AND target = (
@@ -81,83 +93,77 @@ pub async fn claim(db: &Db, worker: &str, now_ms: i64, lease_ms: i64) -> sqlx::R
                AND NOT EXISTS (SELECT 1 FROM pace p
                                WHERE p.installation_id = w.installation_id AND p.next_ms > $3)
              ORDER BY w.updated_ms, w.target LIMIT 1)
-         RETURNING target, installation_id, repository_id, body, version, remote_id, attempts",
+         RETURNING target, claimed_by, installation_id, repository_id, body, version, remote_id, attempts",
     )
-    .bind(worker)
+    .bind(format!("{worker}/{}", new_id()))
     .bind(now_ms + lease_ms)
     .bind(now_ms)
-    .fetch_optional(db.pool())
+    .fetch_optional(&mut *tx)
     .await?;
-    row.map(|row| write(&row)).transpose()
+    let claimed = row.map(|row| write(&row)).transpose()?;
+    if let Some(write) = &claimed {
+        pace::spend(&mut tx, write.installation, now_ms, pace).await?;
+    }
+    tx.commit().await?;
+    Ok(claimed)
 }
 
-/// The state is on GitHub under this id.
-pub async fn written(db: &Db, write: &Write, worker: &str, remote_id: i64) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE writes SET written_version = $1, remote_id = $2, claimed_by = NULL, lease_until_ms = NULL,
-                error = NULL, attempts = 0
-         WHERE target = $3 AND claimed_by = $4",
-    )
-    .bind(write.version)
-    .bind(remote_id.to_string())
-    .bind(&write.target)
-    .bind(worker)
-    .execute(db.pool())
-    .await
-    .map(|_| ())
+/// Keeps a write that takes long. False when another has taken it over: then nothing more may be sent.
+pub async fn extend(db: &Db, write: &Write, until_ms: i64) -> sqlx::Result<bool> {
+    let done = sqlx::query("UPDATE writes SET lease_until_ms = $1 WHERE target = $2 AND claimed_by = $3")
+        .bind(until_ms)
+        .bind(&write.target)
+        .bind(&write.holder)
+        .execute(db.pool())
+        .await?;
+    Ok(done.rows_affected() == 1)
 }
 
-/// Not written: tried again at `not_before_ms`. `forget` drops the remote id, when what it named is gone.
-pub async fn retry(
-    db: &Db,
-    write: &Write,
-    worker: &str,
-    error: &str,
-    not_before_ms: i64,
-    forget: bool,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE writes SET error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL,
-                remote_id = CASE WHEN $3 = 1 THEN NULL ELSE remote_id END
-         WHERE target = $4 AND claimed_by = $5",
-    )
-    .bind(error)
-    .bind(not_before_ms)
-    .bind(i64::from(forget))
-    .bind(&write.target)
-    .bind(worker)
-    .execute(db.pool())
-    .await
-    .map(|_| ())
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The state is on GitHub under this id.
+    Written { remote_id: i64 },
+    /// Tried again at `not_before_ms`. `forget` drops the remote id, when what it named is gone.
+    Later { error: String, not_before_ms: i64, forget: bool },
+    /// This version will not be written (the repository is gone, GitHub refuses it for good).
+    GivenUp { error: String },
 }
 
-/// Given up: this version will not be written (the repository is gone, GitHub refuses it for good).
-pub async fn give_up(db: &Db, write: &Write, worker: &str, error: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE writes SET written_version = $1, error = $2, claimed_by = NULL, lease_until_ms = NULL
-         WHERE target = $3 AND claimed_by = $4",
-    )
-    .bind(write.version)
-    .bind(error)
-    .bind(&write.target)
-    .bind(worker)
-    .execute(db.pool())
-    .await
-    .map(|_| ())
-}
-
-/// No write to this installation before `next_ms`.
-pub async fn set_pace(db: &Db, installation: InstallationId, next_ms: i64) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO pace (installation_id, next_ms) VALUES ($1, $2)
-         ON CONFLICT (installation_id) DO UPDATE SET next_ms =
-             CASE WHEN excluded.next_ms > pace.next_ms THEN excluded.next_ms ELSE pace.next_ms END",
-    )
-    .bind(installation.0)
-    .bind(next_ms)
-    .execute(db.pool())
-    .await
-    .map(|_| ())
+/// Stores what became of a write that is still held, and lets the installation's next one go at `next_ms`.
+pub async fn settle(db: &Db, write: &Write, outcome: &Outcome, next_ms: i64) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    pace::wait(&mut tx, write.installation, next_ms).await?;
+    let query = match outcome {
+        Outcome::Written { remote_id } => sqlx::query(
+            "UPDATE writes SET written_version = $1, remote_id = $2, claimed_by = NULL, lease_until_ms = NULL,
+                    error = NULL, attempts = 0
+             WHERE target = $3 AND claimed_by = $4",
+        )
+        .bind(write.version)
+        .bind(remote_id.to_string()),
+        Outcome::Later { error, not_before_ms, forget: false } => sqlx::query(
+            "UPDATE writes SET error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL
+             WHERE target = $3 AND claimed_by = $4",
+        )
+        .bind(error)
+        .bind(*not_before_ms),
+        Outcome::Later { error, not_before_ms, forget: true } => sqlx::query(
+            "UPDATE writes SET error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL,
+                    remote_id = NULL
+             WHERE target = $3 AND claimed_by = $4",
+        )
+        .bind(error)
+        .bind(*not_before_ms),
+        Outcome::GivenUp { error } => sqlx::query(
+            "UPDATE writes SET written_version = $1, error = $2, claimed_by = NULL, lease_until_ms = NULL
+             WHERE target = $3 AND claimed_by = $4",
+        )
+        .bind(write.version)
+        .bind(error),
+    };
+    query.bind(&write.target).bind(&write.holder).execute(&mut *tx).await?;
+    tx.commit().await
 }
 
 /// Writes that are not on GitHub yet.

@@ -7,7 +7,8 @@ mod verdict;
 mod watch;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::db::pace::Pace;
 use crate::db::repositories;
 use crate::error::UserError;
 use crate::pull::{RepoId, RepoName};
@@ -172,7 +173,8 @@ impl Stage {
             client_secret: None,
             own_runner: true,
             // The stand-in has no secondary limits; the spacing would only make the demonstration longer.
-            write_spacing_ms: 50,
+            pace: Pace::unlimited(50),
+            lease_ms: config::LEASE_MS,
             trust: Trust::Own,
             runner_cache_dir: Some(review::cache_dir()),
             program: std::env::current_exe().context("cannot find this program")?,

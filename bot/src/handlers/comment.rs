@@ -57,6 +57,7 @@ async fn obey(app: &App, said: &Said, repository: &Repository, command: Command)
         }
         Command::Cancel => {
             let mut tx = app.db.begin().await?;
+            pulls::hold(&mut tx, repository.id, said.number).await?;
             let now_ms = app.clock.now_ms();
             let cancelled = jobs::cancel(&mut tx, repository.id, said.number, &said.author, now_ms).await?;
             if cancelled > 0 {

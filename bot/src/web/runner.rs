@@ -4,7 +4,7 @@ use super::WebError;
 use crate::app::App;
 use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
-use crate::db::{comparisons, job_log, jobs, repositories};
+use crate::db::{comparisons, job_log, jobs, pulls, repositories};
 use crate::evidence;
 use crate::queue::{HEARTBEAT_MS, JobState, LEASE_MS};
 use crate::runs;
@@ -228,6 +228,7 @@ fn tail(text: &str, chars_max: usize) -> &str {
 
 async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> anyhow::Result<bool> {
     let mut tx = app.db.begin().await?;
+    pulls::hold(&mut tx, job.repository, job.number).await?;
     if !jobs::end(&mut tx, &job.id, fence, end, now_ms).await? {
         return Ok(false);
     }

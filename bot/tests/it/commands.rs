@@ -1,9 +1,12 @@
 //! The program as people start it: what it says when something is wrong, and that it ends with a non-zero code.
 
+use crate::database::{Fresh, On, on_both};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+on_both!(runners_are_added_listed_and_revoked);
 
 fn paceline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
@@ -80,11 +83,11 @@ fn a_server_starts_and_stops_when_asked() {
     assert!(child.wait().unwrap().success());
 }
 
-#[test]
-fn runners_are_added_listed_and_revoked() {
+async fn runners_are_added_listed_and_revoked(on: On) {
     let dir = tempfile::tempdir().unwrap();
+    let database = Fresh::new(on, dir.path()).await;
     let run = |arguments: &[&str]| {
-        let output = paceline(arguments).env("PACELINE_DATA_DIR", dir.path().join("data")).output().unwrap();
+        let output = paceline(arguments).env("DATABASE_URL", &database.url).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let (code, token) = run(&["runner", "add", "build-box"]);

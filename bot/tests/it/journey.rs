@@ -1,105 +1,25 @@
 //! A delivery becomes a comment, and a job becomes a verdict: through the real router, database, git and protocol.
 
-use crate::world::{Wishes, World, eventually, request};
+use crate::database::{On, on_both};
+use crate::hand::{Hand, eventually_claim, evidence};
+use crate::world::{Wishes, World, eventually};
 use bot::demo::standin::{Event, Fault, FaultKind, NewPull};
 use bot::pull::Permission;
-use perfsuite::model::wire::{Claim, Finish, Heartbeat, Lease, Outcome, Phase, Progress, Stored};
-use perfsuite::model::{
-    BenchmarkId, Environment, Evidence, Fence, Metric, Series, Side, Visit, evidence::EVIDENCE_SCHEMA,
-};
+use perfsuite::model::wire::{Outcome, Phase};
 
-/// A runner that speaks the protocol by hand.
-struct Hand<'a> {
-    world: &'a World,
-    token: String,
-}
+on_both!(
+    a_slowdown_becomes_one_comment_and_a_failed_check,
+    the_same_event_twice_is_one_job_and_a_push_supersedes_it,
+    an_old_attempt_is_refused_and_a_job_handed_back_is_taken_again,
+    a_lost_answer_never_makes_a_second_comment,
+    a_broken_configuration_is_a_check_run_that_points_at_the_line,
+    a_forks_head_runs_only_after_a_maintainer_names_it,
+    the_rerun_button_measures_again,
+    a_draft_waits_and_only_documentation_is_not_measured,
+);
 
-impl<'a> Hand<'a> {
-    async fn new(world: &'a World, name: &str) -> Self {
-        let token = bot::db::runners::new_token();
-        bot::db::runners::upsert(&world.server.app.db, name, &token, false, 0).await.unwrap();
-        Self { world, token }
-    }
-
-    async fn call(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, String) {
-        let bearer = format!("Bearer {}", self.token);
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        request(method, &self.world.url(path), &headers, body).await
-    }
-
-    async fn claim(&self, sandboxed: bool) -> Option<Lease> {
-        let claim =
-            Claim { version: "test".into(), environment: Environment::default(), sandboxed, wait_ms: 1_500 };
-        let (status, body) = self.call("POST", "/runner/v1/claim", serde_json::to_vec(&claim).unwrap()).await;
-        match status {
-            204 => None,
-            200 => Some(serde_json::from_str(&body).unwrap()),
-            other => panic!("{other}: {body}"),
-        }
-    }
-
-    async fn beat(&self, lease: &Lease, fence: Fence, phase: Phase) -> (u16, String) {
-        let progress = Progress { phase, text: "at work".into(), done: 1, total: 2 };
-        let beat = Heartbeat { fence, progress, log: vec!["a line".into()] };
-        let path = format!("/runner/v1/jobs/{}/heartbeat", lease.spec.job);
-        self.call("POST", &path, serde_json::to_vec(&beat).unwrap()).await
-    }
-
-    async fn finish(&self, lease: &Lease, outcome: Outcome) -> u16 {
-        let finish = Finish { fence: lease.fence, outcome };
-        let path = format!("/runner/v1/jobs/{}/finish", lease.spec.job);
-        self.call("POST", &path, serde_json::to_vec(&finish).unwrap()).await.0
-    }
-
-    async fn upload(&self, lease: &Lease, evidence: &Evidence) -> (u16, String) {
-        let packed = zstd::encode_all(&serde_json::to_vec(evidence).unwrap()[..], 3).unwrap();
-        let path = format!("/runner/v1/jobs/{}/evidence?fence={}", lease.spec.job, lease.fence.0);
-        self.call("PUT", &path, packed).await
-    }
-
-    /// The whole job: head takes `ratio` times as long as base.
-    async fn measure(&self, lease: &Lease, ratio: f64) {
-        assert_eq!(self.beat(lease, lease.fence, Phase::Measuring).await.0, 200);
-        let (status, body) = self.upload(lease, &evidence(lease, ratio)).await;
-        assert_eq!(status, 201, "{body}");
-        let Stored { digest } = serde_json::from_str(&body).unwrap();
-        assert_eq!(self.finish(lease, Outcome::Measured { digest }).await, 204);
-    }
-}
-
-/// Twenty visits with a little noise that is the same in every run of the test.
-fn evidence(lease: &Lease, ratio: f64) -> Evidence {
-    let visits = (0..20).map(|n| {
-        let noise = f64::from(n * 7 % 11) / 1_000.0;
-        let first = if n % 2 == 0 { Side::Base } else { Side::Head };
-        let head = 100.0 * ratio * (1.0 + f64::from(n * 5 % 11) / 1_000.0);
-        Visit::single(first, 100.0 * (1.0 + noise), head)
-    });
-    Evidence {
-        schema: EVIDENCE_SCHEMA,
-        spec: lease.spec.clone(),
-        environment: Environment::default(),
-        builds: Vec::new(),
-        series: vec![Series {
-            suite: "widgets".into(),
-            benchmark: BenchmarkId("widgets/one".into()),
-            metric: Metric::Time,
-            visits: visits.collect(),
-            seconds: 0.0,
-        }],
-        failures: Vec::new(),
-        one_sided: Vec::new(),
-        judged_pairs: 1,
-        identical: Vec::new(),
-        started_ms: 1,
-        finished_ms: 2,
-        measure_ms: 1,
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slowdown_becomes_one_comment_and_a_failed_check() {
-    let world = World::new(Wishes::default()).await;
+async fn a_slowdown_becomes_one_comment_and_a_failed_check(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let number = world.open_pull("Made it better");
     world.pull_event(number, "opened").await;
     let runner = Hand::new(&world, "box").await;
@@ -136,18 +56,8 @@ async fn a_slowdown_becomes_one_comment_and_a_failed_check() {
     world.server.stop().await;
 }
 
-async fn eventually_claim(runner: &Hand<'_>) -> Lease {
-    for _ in 0..40 {
-        if let Some(lease) = runner.claim(false).await {
-            return lease;
-        }
-    }
-    panic!("no job came");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_event_twice_is_one_job_and_a_push_supersedes_it() {
-    let world = World::new(Wishes::default()).await;
+async fn the_same_event_twice_is_one_job_and_a_push_supersedes_it(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let number = world.open_pull("fix: one");
     for _ in 0..3 {
         world.pull_event(number, "opened").await;
@@ -172,9 +82,8 @@ async fn the_same_event_twice_is_one_job_and_a_push_supersedes_it() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_old_attempt_is_refused_and_a_job_handed_back_is_taken_again() {
-    let world = World::new(Wishes::default()).await;
+async fn an_old_attempt_is_refused_and_a_job_handed_back_is_taken_again(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let number = world.open_pull("fix: one");
     world.pull_event(number, "opened").await;
     let runner = Hand::new(&world, "box").await;
@@ -188,14 +97,13 @@ async fn an_old_attempt_is_refused_and_a_job_handed_back_is_taken_again() {
     let mut forged = evidence(&second, 0.5);
     forged.spec.head = "0".repeat(40).parse().unwrap();
     assert_eq!(runner.upload(&second, &forged).await.0, 422, "evidence of another job");
-    let stranger = Hand { world: &world, token: "plr_no".into() };
+    let stranger = Hand { url: world.url(""), token: "plr_no".into() };
     assert_eq!(stranger.beat(&second, second.fence, Phase::Building).await.0, 401);
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_never_makes_a_second_comment() {
-    let world = World::new(Wishes::default()).await;
+async fn a_lost_answer_never_makes_a_second_comment(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let number = world.open_pull("fix: one");
     world.github.fail(Fault::new("POST", "/comments", FaultKind::BadGatewayAfter, 2));
     world.github.fail(Fault::new("POST", "/check-runs", FaultKind::BadGatewayAfter, 2));
@@ -216,10 +124,9 @@ async fn a_lost_answer_never_makes_a_second_comment() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_configuration_is_a_check_run_that_points_at_the_line() {
+async fn a_broken_configuration_is_a_check_run_that_points_at_the_line(on: On) {
     let config = "[perf]\nbudget = \"1 in 100\"\nminuts-per-run = 3\n";
-    let world = World::new(Wishes { config: Some(config), ..Wishes::default() }).await;
+    let world = World::new(on, Wishes { config: Some(config), ..Wishes::default() }).await;
     let number = world.open_pull("fix: one");
     world.pull_event(number, "opened").await;
     let head = world.head();
@@ -231,9 +138,8 @@ async fn a_broken_configuration_is_a_check_run_that_points_at_the_line() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_forks_head_runs_only_after_a_maintainer_names_it() {
-    let world = World::new(Wishes::default()).await;
+async fn a_forks_head_runs_only_after_a_maintainer_names_it(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let fork =
         world.github.create_repository(&bot::demo::standin::NewRepository::named("eve/widgets").unwrap());
     let fork = fork.unwrap();
@@ -287,9 +193,8 @@ async fn a_forks_head_runs_only_after_a_maintainer_names_it() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_rerun_button_measures_again() {
-    let world = World::new(Wishes::default()).await;
+async fn the_rerun_button_measures_again(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let number = world.open_pull("fix: one");
     world.pull_event(number, "opened").await;
     let runner = Hand::new(&world, "box").await;
@@ -313,9 +218,8 @@ async fn the_rerun_button_measures_again() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_draft_waits_and_only_documentation_is_not_measured() {
-    let world = World::new(Wishes::default()).await;
+async fn a_draft_waits_and_only_documentation_is_not_measured(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     world
         .github
         .commit(world.repository, "topic", "docs: words", &[("README.md", Some(b"# Widgets\n"))])

@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
 mod commands;
+mod database;
 mod git;
 mod github;
+mod hand;
 mod journey;
+mod outbox;
 mod pages;
+mod postgres;
+mod queries;
+mod replicas;
 mod scene;
 mod seed;
 mod standin;

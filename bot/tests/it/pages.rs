@@ -1,5 +1,6 @@
 //! The pages through their real router, over a real database.
 
+use crate::database::{On, on_both};
 use crate::seed::{self, NOW_MS, Seeded, job_id, judged, pull, report, row, sha};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -7,6 +8,26 @@ use bot::judgement::{CommitJudgement, CommitsJudgement, Finding, Level, Performa
 use bot::web::pages::{self, Site};
 use perfsuite::model::{Comparison, Metric, Verdict};
 use tower::ServiceExt;
+
+on_both!(
+    each_page_of_a_working_day_says_what_matters,
+    what_needs_attention_comes_first,
+    an_empty_server_says_how_to_begin,
+    a_private_repository_does_not_exist_for_visitors,
+    unknown_and_malformed_addresses_are_not_found,
+    nonsense_in_a_query_shows_the_whole,
+    a_run_can_be_filtered,
+    a_run_under_way_can_be_kept_still,
+    hostile_text_is_shown_and_does_nothing,
+    every_answer_is_locked_down,
+    pages_load_nothing_from_elsewhere_and_have_no_dead_links,
+    assets_are_named_by_content_and_kept,
+    the_json_twin_has_what_the_page_has,
+    evidence_is_passed_on_as_it_was_stored,
+    pull_requests_are_paged,
+    a_database_that_is_gone_is_said_in_words,
+    the_main_part_of_a_run,
+);
 
 struct Answer {
     status: StatusCode,
@@ -94,9 +115,8 @@ fn pages_of_the_day() -> Vec<(String, Vec<&'static str>)> {
     ]
 }
 
-#[tokio::test]
-async fn each_page_of_a_working_day_says_what_matters() {
-    let seeded = Seeded::working_day().await;
+async fn each_page_of_a_working_day_says_what_matters(on: On) {
+    let seeded = Seeded::working_day(on).await;
     for (path, expected) in pages_of_the_day() {
         let body = ok(&seeded, &path).await;
         for words in expected {
@@ -105,9 +125,8 @@ async fn each_page_of_a_working_day_says_what_matters() {
     }
 }
 
-#[tokio::test]
-async fn what_needs_attention_comes_first() {
-    let body = ok(&Seeded::working_day().await, "/").await;
+async fn what_needs_attention_comes_first(on: On) {
+    let body = ok(&Seeded::working_day(on).await, "/").await;
     let at = |words: &str| body.find(words).unwrap_or_else(|| panic!("no {words:?}"));
     assert!(at("normalise paths") < at("raise the toolchain"), "a slowdown before a failure");
     assert!(at("raise the toolchain") < at("blocks of sixteen"), "a failure before what runs");
@@ -115,18 +134,16 @@ async fn what_needs_attention_comes_first() {
     assert!(at("href=\"/acme/codec\"") < at("href=\"/octo/quiet-library\""));
 }
 
-#[tokio::test]
-async fn an_empty_server_says_how_to_begin() {
-    let seeded = Seeded::empty().await;
+async fn an_empty_server_says_how_to_begin(on: On) {
+    let seeded = Seeded::empty(on).await;
     let body = ok(&seeded, "/").await;
     assert!(body.contains("paceline demo") && body.contains("Install the GitHub App"), "{body}");
     let body = ok(&seeded, "/runners").await;
     assert!(body.contains("No runner yet") && body.contains("Nothing waits, nothing runs."), "{body}");
 }
 
-#[tokio::test]
-async fn a_private_repository_does_not_exist_for_visitors() {
-    let seeded = Seeded::working_day().await;
+async fn a_private_repository_does_not_exist_for_visitors(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let run = run_path(6);
     let paths = [
         "/acme/secret-sauce".to_owned(),
@@ -150,9 +167,8 @@ async fn a_private_repository_does_not_exist_for_visitors() {
     }
 }
 
-#[tokio::test]
-async fn unknown_and_malformed_addresses_are_not_found() {
-    let seeded = Seeded::working_day().await;
+async fn unknown_and_malformed_addresses_are_not_found(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let unknown = seed::unknown_job();
     let long = "x".repeat(5_000);
     for path in [
@@ -185,9 +201,8 @@ async fn unknown_and_malformed_addresses_are_not_found() {
     assert!(body.contains("Nothing here") && body.contains("stylesheet"), "{body}");
 }
 
-#[tokio::test]
-async fn nonsense_in_a_query_shows_the_whole() {
-    let seeded = Seeded::working_day().await;
+async fn nonsense_in_a_query_shows_the_whole(on: On) {
+    let seeded = Seeded::working_day(on).await;
     for path in
         ["/acme/gateway?before=-1", "/acme/gateway?before=9999999999999999999999", "/acme/gateway?before=%ff"]
     {
@@ -201,9 +216,8 @@ async fn nonsense_in_a_query_shows_the_whole() {
     }
 }
 
-#[tokio::test]
-async fn a_run_can_be_filtered() {
-    let seeded = Seeded::working_day().await;
+async fn a_run_can_be_filtered(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let check = |show: &'static str, shown: &'static [&'static str], hidden: &'static [&'static str]| {
         let seeded = &seeded;
         async move {
@@ -229,9 +243,8 @@ async fn a_run_can_be_filtered() {
     check("equal", &["limit/sliding/10000"], &["route/match/1000"]).await;
 }
 
-#[tokio::test]
-async fn a_run_under_way_can_be_kept_still() {
-    let seeded = Seeded::working_day().await;
+async fn a_run_under_way_can_be_kept_still(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let body = ok(&seeded, &format!("{}?refresh=off", run_path(5))).await;
     assert!(!body.contains("http-equiv=\"refresh\"") && body.contains("Let it renew itself"), "{body}");
     assert!(
@@ -243,9 +256,8 @@ async fn a_run_under_way_can_be_kept_still() {
 const HOSTILE: &str =
     "</title><script>alert(1)</script><img src=x onerror=alert(1)> \"'& \u{202e}gnp.exe \u{1b}[31mred";
 
-#[tokio::test]
-async fn hostile_text_is_shown_and_does_nothing() {
-    let seeded = Seeded::empty().await;
+async fn hostile_text_is_shown_and_does_nothing(on: On) {
+    let seeded = Seeded::empty(on).await;
     let runner = seeded.runner(HOSTILE, false, NOW_MS).await;
     let repository = seeded.repository(1, "acme", "gateway", false).await;
     let commits = CommitsJudgement {
@@ -292,9 +304,8 @@ async fn hostile_text_is_shown_and_does_nothing() {
     }
 }
 
-#[tokio::test]
-async fn every_answer_is_locked_down() {
-    let seeded = Seeded::working_day().await;
+async fn every_answer_is_locked_down(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let run = run_path(2);
     for path in
         ["/", "/runners", "/acme/gateway", &run, "/nobody/nothing", "/a/b/c/d", &format!("/api/v1{run}")]
@@ -319,9 +330,8 @@ fn attributes<'a>(body: &'a str, name: &str) -> Vec<&'a str> {
     body.match_indices(&start).map(|(at, _)| body[at + start.len()..].split('"').next().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn pages_load_nothing_from_elsewhere_and_have_no_dead_links() {
-    let seeded = Seeded::working_day().await;
+async fn pages_load_nothing_from_elsewhere_and_have_no_dead_links(on: On) {
+    let seeded = Seeded::working_day(on).await;
     for (path, _) in pages_of_the_day() {
         let body = ok(&seeded, &path).await;
         for inline in [" style=\"", "<style", "<script>", " onclick", "javascript:"] {
@@ -349,9 +359,8 @@ async fn pages_load_nothing_from_elsewhere_and_have_no_dead_links() {
     }
 }
 
-#[tokio::test]
-async fn assets_are_named_by_content_and_kept() {
-    let seeded = Seeded::empty().await;
+async fn assets_are_named_by_content_and_kept(on: On) {
+    let seeded = Seeded::empty(on).await;
     let body = ok(&seeded, "/").await;
     let assets: Vec<&str> = attributes(&body, "href")
         .into_iter()
@@ -374,9 +383,8 @@ async fn assets_are_named_by_content_and_kept() {
     }
 }
 
-#[tokio::test]
-async fn the_json_twin_has_what_the_page_has() {
-    let seeded = Seeded::working_day().await;
+async fn the_json_twin_has_what_the_page_has(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let run: Run = serde_json::from_str(&ok(&seeded, &format!("/api/v1{}", run_path(2))).await).unwrap();
     assert_eq!((run.pull, run.head.clone()), (Some(17), sha('d')));
     let Performance::Done { report } = &run.performance else { panic!("{:?}", run.performance) };
@@ -393,9 +401,8 @@ async fn the_json_twin_has_what_the_page_has() {
     assert_eq!((answer.status, &error["error"]), (StatusCode::NOT_FOUND, &"Nothing here".into()));
 }
 
-#[tokio::test]
-async fn evidence_is_passed_on_as_it_was_stored() {
-    let seeded = Seeded::working_day().await;
+async fn evidence_is_passed_on_as_it_was_stored(on: On) {
+    let seeded = Seeded::working_day(on).await;
     let answer = get(&seeded, &format!("{}/evidence", run_path(2))).await;
     assert_eq!(answer.body, format!("evidence of {}", job_id(2)));
     assert_eq!(answer.headers["content-type"], "application/zstd");
@@ -404,9 +411,8 @@ async fn evidence_is_passed_on_as_it_was_stored() {
     assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
 }
 
-#[tokio::test]
-async fn pull_requests_are_paged() {
-    let seeded = Seeded::empty().await;
+async fn pull_requests_are_paged(on: On) {
+    let seeded = Seeded::empty(on).await;
     let repository = seeded.repository(1, "acme", "busy", false).await;
     for number in 1..=53 {
         seeded
@@ -425,9 +431,8 @@ async fn pull_requests_are_paged() {
     assert!(ok(&seeded, "/acme/busy?before=1").await.contains("No older pull request"));
 }
 
-#[tokio::test]
-async fn a_database_that_is_gone_is_said_in_words() {
-    let seeded = Seeded::working_day().await;
+async fn a_database_that_is_gone_is_said_in_words(on: On) {
+    let seeded = Seeded::working_day(on).await;
     seeded.db().close().await;
     for path in ["/", "/runners", "/acme/gateway", "/acme/gateway/pull/17", &run_path(2)] {
         let answer = get(&seeded, path).await;
@@ -441,9 +446,8 @@ async fn a_database_that_is_gone_is_said_in_words() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
-#[tokio::test]
-async fn the_main_part_of_a_run() {
-    let body = ok(&Seeded::working_day().await, &run_path(2)).await;
+async fn the_main_part_of_a_run(on: On) {
+    let body = ok(&Seeded::working_day(on).await, &run_path(2)).await;
     let main = &body[body.find("<main").unwrap()..body.find("</main>").unwrap()];
-    insta::assert_snapshot!(main);
+    insta::assert_snapshot!("the_main_part_of_a_run", main);
 }

@@ -1,5 +1,6 @@
 //! A database with something in it, made through the real functions: for tests of pages, and for looking at them.
 
+use crate::database::{Fresh, On};
 use bot::clock::Clock;
 use bot::db::judgements::{self, Judgement};
 use bot::db::{self, Db, comparisons, job_log, jobs, pulls, repositories, runners};
@@ -22,15 +23,17 @@ pub const MINUTE_MS: i64 = 60_000;
 /// A site of its own on a fresh database.
 pub struct Seeded {
     pub site: Site,
+    pub database: Fresh,
     _dir: TempDir,
 }
 
 impl Seeded {
-    pub async fn empty() -> Self {
+    pub async fn empty(on: On) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open_in(dir.path()).await.unwrap();
+        let database = Fresh::new(on, dir.path()).await;
+        let db = Db::open(&database.url).await.unwrap();
         let evidence = EvidenceStore::new(dir.path().join("evidence"));
-        Self { site: Site { db, evidence, clock: Clock::fixed(NOW_MS) }, _dir: dir }
+        Self { site: Site { db, evidence, clock: Clock::fixed(NOW_MS) }, database, _dir: dir }
     }
 
     pub fn db(&self) -> &Db {
@@ -138,8 +141,8 @@ impl Seeded {
     }
 
     /// What a small team would see on a working day; the ids are those of [`job_id`].
-    pub async fn working_day() -> Self {
-        let seeded = Self::empty().await;
+    pub async fn working_day(on: On) -> Self {
+        let seeded = Self::empty(on).await;
         let own = seeded.runner("bench-01", true, NOW_MS - 2_000).await;
         seeded.runner("rack-7", false, NOW_MS - 9 * 24 * 60 * MINUTE_MS).await;
         let gateway = seeded.repository(1, "acme", "gateway", false).await;

@@ -1,7 +1,15 @@
 //! The door: signatures, bounds, duplicates.
 
+use crate::database::{On, on_both};
 use crate::world::{Wishes, World, eventually, request};
 use sqlx::Row;
+
+on_both!(
+    only_signed_json_of_bounded_size_comes_in,
+    a_body_of_25_megabytes_is_taken,
+    unknown_events_are_recorded_and_the_same_guid_is_one_delivery,
+    health_and_metrics_answer,
+);
 
 async fn post(world: &World, event: &str, guid: &str, signature: Option<&str>, body: &[u8]) -> (u16, String) {
     let mut headers =
@@ -16,9 +24,8 @@ async fn states(world: &World) -> Vec<(String, String)> {
     rows.iter().map(|row| (row.get("guid"), row.get("state"))).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_signed_json_of_bounded_size_comes_in() {
-    let world = World::new(Wishes::default()).await;
+async fn only_signed_json_of_bounded_size_comes_in(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let body = br#"{"zen":"Half measures are as bad as nothing at all."}"#;
     let good = world.sign(body);
     assert_eq!(post(&world, "ping", "a", None, body).await.0, 401);
@@ -36,9 +43,8 @@ async fn only_signed_json_of_bounded_size_comes_in() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_of_25_megabytes_is_taken() {
-    let world = World::new(Wishes::default()).await;
+async fn a_body_of_25_megabytes_is_taken(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let mut body = br#"{"zen":""#.to_vec();
     body.resize((25 << 20) - 2, b'x');
     body.extend_from_slice(br#""}"#);
@@ -47,9 +53,8 @@ async fn a_body_of_25_megabytes_is_taken() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn unknown_events_are_recorded_and_the_same_guid_is_one_delivery() {
-    let world = World::new(Wishes::default()).await;
+async fn unknown_events_are_recorded_and_the_same_guid_is_one_delivery(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     let body = br#"{"action":"sparkled","repository":{"id":1,"full_name":"acme/widgets"}}"#;
     let signature = world.sign(body);
     for _ in 0..3 {
@@ -66,9 +71,8 @@ async fn unknown_events_are_recorded_and_the_same_guid_is_one_delivery() {
     world.server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn health_and_metrics_answer() {
-    let world = World::new(Wishes::default()).await;
+async fn health_and_metrics_answer(on: On) {
+    let world = World::new(on, Wishes::default()).await;
     for path in ["/healthz", "/readyz"] {
         assert_eq!(request("GET", &world.url(path), &[], Vec::new()).await.0, 200, "{path}");
     }

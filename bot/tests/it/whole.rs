@@ -1,7 +1,10 @@
 //! Everything at once: a webhook, the real runner as a child process, real builds, the comment.
 
+use crate::database::{On, on_both};
 use crate::world::{Wishes, World, eventually_within};
 use std::time::Duration;
+
+on_both!(a_webhook_ends_in_a_comment_that_names_the_slowdown);
 
 /// Two builds of crates without dependencies, and some seconds of measuring, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -91,8 +94,7 @@ fn sum(step: u64) -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_ends_in_a_comment_that_names_the_slowdown() {
+async fn a_webhook_ends_in_a_comment_that_names_the_slowdown(on: On) {
     let base = sum(1).leak();
     let files = vec![
         ("Cargo.toml", WORKSPACE),
@@ -102,7 +104,7 @@ async fn a_webhook_ends_in_a_comment_that_names_the_slowdown() {
         ("benches/speed.rs", BENCH),
         ("src/lib.rs", &*base),
     ];
-    let world = World::new(Wishes { own_runner: true, files, ..Wishes::default() }).await;
+    let world = World::new(on, Wishes { own_runner: true, files, ..Wishes::default() }).await;
     world.commit("perf: sum in other words", &sum(2));
     let number = world.open_pull_as_it_is();
     world.pull_event(number, "opened").await;

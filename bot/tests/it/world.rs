@@ -1,7 +1,9 @@
 //! A whole Paceline for a test: a stand-in for GitHub, a server on a free port, a repository with a pull request.
 
+use crate::database::{Fresh, On};
 use bot::clock::Clock;
-use bot::config::Config;
+use bot::config::{self, Config};
+use bot::db::pace::Pace;
 use bot::demo::standin::{
     CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
 };
@@ -22,6 +24,8 @@ pub struct World {
     pub repository: RepoId,
     pub app_id: u64,
     pub secret: SecretString,
+    config: Config,
+    _database: Fresh,
     /// Removed with the world.
     _dir: TempDir,
 }
@@ -37,7 +41,7 @@ pub struct Wishes {
 }
 
 impl World {
-    pub async fn new(wishes: Wishes) -> Self {
+    pub async fn new(on: On, wishes: Wishes) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let github = StandIn::start(StandInOptions::new(dir.path().join("github"))).await.unwrap();
         let app = github.create_app("paceline").unwrap();
@@ -54,11 +58,12 @@ impl World {
         files.extend(wishes.files.iter().map(|(path, text)| (*path, Some(text.as_bytes()))));
         let base = github.commit(repository, "main", "feat: start", &files).unwrap();
         github.set_branch(repository, "topic", &base).unwrap();
+        let database = Fresh::new(on, &dir.path().join("data")).await;
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             public_url: None,
             data_dir: dir.path().join("data"),
-            database_url: None,
+            database_url: Some(database.url.clone()),
             // Half of the tests' worth of paths is with a prefix, as at GitHub Enterprise Server.
             github_api_url: github.enterprise_url(),
             app_id: app.app_id,
@@ -70,13 +75,28 @@ impl World {
             client_id: None,
             client_secret: None,
             own_runner: wishes.own_runner,
-            write_spacing_ms: 10,
+            pace: Pace::unlimited(10),
+            lease_ms: config::LEASE_MS,
             trust: Trust::Own,
             runner_cache_dir: None,
             program: env!("CARGO_BIN_EXE_paceline").into(),
         };
-        let server = Server::start(config, Clock::system()).await.unwrap();
-        Self { github, server, repository, app_id: app.app_id, secret: app.webhook_secret, _dir: dir }
+        let server = Server::start(config.clone(), Clock::system()).await.unwrap();
+        Self {
+            github,
+            server,
+            repository,
+            app_id: app.app_id,
+            secret: app.webhook_secret,
+            config,
+            _database: database,
+            _dir: dir,
+        }
+    }
+
+    /// Another server for the same App on the same database and data directory.
+    pub async fn replica(&self) -> Server {
+        Server::start(self.config.clone(), Clock::system()).await.unwrap()
     }
 
     /// A commit on `topic`, and a pull request from it by alice.
@@ -96,6 +116,29 @@ impl World {
             draft: false,
         };
         self.github.open_pull(self.repository, &new).unwrap()
+    }
+
+    /// A pull request by alice from a branch of its own, with one commit.
+    pub fn open_pull_on(&self, branch: &str) -> u64 {
+        let main = self.github.tip(self.repository, "main").unwrap();
+        self.github.set_branch(self.repository, branch, &main).unwrap();
+        self.push_to(branch, 0);
+        let new = NewPull {
+            title: format!("fix: {branch}"),
+            author: "alice".into(),
+            base: "main".into(),
+            head: branch.into(),
+            fork: None,
+            draft: false,
+        };
+        self.github.open_pull(self.repository, &new).unwrap()
+    }
+
+    /// The `n`th commit on such a branch.
+    pub fn push_to(&self, branch: &str, n: usize) -> Sha {
+        let source = format!("pub fn one() -> u32 {{ {n} }} // {branch}\n");
+        let files = [("src/lib.rs", Some(source.as_bytes()))];
+        self.github.commit(self.repository, branch, &format!("fix: {branch} {n}"), &files).unwrap()
     }
 
     /// A commit on `topic` that changes the source.
