@@ -55,7 +55,7 @@ impl App {
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
         Ok(Arc::new(Self {
             mirrors: Mirrors::new(&config.data_dir),
-            evidence: EvidenceStore::new(config.data_dir.join("evidence")),
+            evidence: evidence_in(&config.data_dir),
             db,
             github,
             clock,
@@ -72,6 +72,11 @@ impl App {
     pub fn lease_step(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.config.lease_ms as u64 / 3)
     }
+}
+
+/// The evidence of a data directory.
+pub fn evidence_in(data_dir: &Path) -> EvidenceStore {
+    EvidenceStore::new(data_dir.join("evidence"))
 }
 
 /// Makes the data directory, readable by its owner alone, and checks that it can be written.

@@ -1,8 +1,9 @@
 //! The command line: what `paceline` can be asked to do.
 
+use crate::backup::{self, BackupArgs, DatabaseArgs, RestoreArgs};
 use crate::clock::Clock;
 use crate::config::{Config, ServeArgs};
-use crate::db::{Db, runners};
+use crate::db::runners;
 use crate::demo::{self, DemoArgs};
 use crate::error::UserError;
 use crate::repo_config;
@@ -27,7 +28,8 @@ use tokio::sync::mpsc;
         paceline review                   judge the current branch before pushing it\n  \
         paceline review main..topic --format markdown\n  \
         paceline serve --config paceline-server.toml\n  \
-        paceline runner add build-box     a token for a runner on another machine"
+        paceline runner add build-box     a token for a runner on another machine\n  \
+        paceline backup paceline.backup   all that the server knows, in one file"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -44,6 +46,10 @@ enum Command {
     Review(ReviewArgs),
     /// Run jobs for a server, or manage its runners
     Runner(RunnerCommand),
+    /// Write the database and its evidence to one file; the server may go on
+    Backup(BackupArgs),
+    /// Fill an empty database, of either kind, from such a file; stop the server first
+    Restore(RestoreArgs),
     /// The repository's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -87,16 +93,6 @@ enum ManageRunners {
         #[command(flatten)]
         database: DatabaseArgs,
     },
-}
-
-#[derive(Args)]
-struct DatabaseArgs {
-    /// The server's data directory
-    #[arg(long, env = "PACELINE_DATA_DIR", default_value = "paceline-data")]
-    data_dir: PathBuf,
-    /// The server's database, when it is not in the data directory
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -151,6 +147,8 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         Command::Runner(RunnerCommand { manage: None, run: None, .. }) => {
             Err(UserError::new("say --server URL, or one of add, list, revoke").into())
         }
+        Command::Backup(args) => backup::backup(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
         Command::Config(ConfigCommand::Check { file }) => {
             let check = repo_config::check_file(&file);
             print!("{}", check.text);
@@ -192,7 +190,7 @@ async fn manage_runners(command: ManageRunners) -> anyhow::Result<ExitCode> {
                 );
             }
             let token = runners::new_token();
-            runners::upsert(&open(&database).await?, &name, &token, false, now_ms).await?;
+            runners::upsert(&database.open().await?, &name, &token, false, now_ms).await?;
             println!("{token}");
             eprintln!(
                 "This token is shown once. On the other machine:\n  \
@@ -200,7 +198,7 @@ async fn manage_runners(command: ManageRunners) -> anyhow::Result<ExitCode> {
             );
         }
         ManageRunners::List { database } => {
-            for runner in runners::all(&open(&database).await?).await? {
+            for runner in runners::all(&database.open().await?).await? {
                 let state = match (runner.revoked_ms, runner.seen_ms) {
                     (Some(_), _) => "revoked".to_owned(),
                     (None, None) => "never seen".to_owned(),
@@ -211,23 +209,13 @@ async fn manage_runners(command: ManageRunners) -> anyhow::Result<ExitCode> {
             }
         }
         ManageRunners::Revoke { name, database } => {
-            if !runners::revoke(&open(&database).await?, &name, now_ms).await? {
+            if !runners::revoke(&database.open().await?, &name, now_ms).await? {
                 return Err(UserError::new(format!("there is no runner {name:?} with a token")).into());
             }
             println!("The token of {name} has ended.");
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn open(args: &DatabaseArgs) -> anyhow::Result<Db> {
-    match &args.database_url {
-        Some(url) => Db::open(url).await,
-        None => {
-            crate::app::prepare_data_dir(&args.data_dir)?;
-            Db::open_in(&args.data_dir).await
-        }
-    }
 }
 
 /// `RUST_LOG` decides; by default a server tells what it does and a command only what went wrong.

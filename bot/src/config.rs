@@ -92,7 +92,7 @@ pub struct Config {
     pub own_runner: bool,
     /// How fast GitHub may be written to.
     pub pace: Pace,
-    /// How long a dead process keeps its deliveries and writes from others.
+    /// How long a dead process keeps its deliveries and writes from others, and a silent runner its job.
     pub lease_ms: i64,
     /// Whose code the jobs run: strangers', but for the demo's own pull request.
     pub trust: Trust,

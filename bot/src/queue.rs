@@ -5,8 +5,6 @@
 use perfsuite::model::wire::Phase;
 use std::{fmt, str::FromStr};
 
-/// How long a silent runner keeps its job.
-pub const LEASE_MS: i64 = 60_000;
 /// How often a runner reports; several may be lost before the lease ends.
 pub const HEARTBEAT_MS: i64 = 2_000;
 /// Attempts of one job: a runner that dies each time takes no job for ever.

@@ -2,8 +2,8 @@
 
 use super::Db;
 use rust_embed::RustEmbed;
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, Row, SqlSafeStr};
 use std::borrow::Cow;
 
 #[derive(RustEmbed)]
@@ -17,6 +17,37 @@ pub async fn run(db: &Db) -> anyhow::Result<()> {
     migrator.set_locking(!db.is_sqlite());
     migrator.run(db.pool()).await?;
     Ok(())
+}
+
+/// Applies what is missing up to and including a version, in a transaction that holds what it changes.
+pub async fn run_to(on: &mut AnyConnection, version: i64) -> anyhow::Result<()> {
+    let mut migrator = Migrator::with_migrations(migrations()?);
+    migrator.set_locking(false);
+    migrator.run_direct(Some(version), on, false).await?;
+    Ok(())
+}
+
+/// The newest version that this program knows.
+pub fn newest() -> anyhow::Result<i64> {
+    let versions = migrations()?.into_iter().map(|migration| migration.version);
+    versions.max().ok_or_else(|| anyhow::anyhow!("there are no migrations"))
+}
+
+/// The newest version that was applied; 0 before the first.
+pub async fn version(on: &mut AnyConnection, db: &Db) -> sqlx::Result<i64> {
+    let sql = if db.is_sqlite() {
+        "SELECT COUNT(*) AS tables FROM sqlite_master WHERE name = '_sqlx_migrations'"
+    } else {
+        "SELECT COUNT(*) AS tables FROM information_schema.tables
+         WHERE table_schema = current_schema() AND table_name = '_sqlx_migrations'"
+    };
+    if sqlx::query(sql).fetch_one(&mut *on).await?.try_get::<i64, _>("tables")? == 0 {
+        return Ok(0);
+    }
+    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM _sqlx_migrations")
+        .fetch_one(on)
+        .await?;
+    row.try_get("version")
 }
 
 fn migrations() -> anyhow::Result<Vec<Migration>> {

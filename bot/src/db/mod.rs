@@ -11,6 +11,7 @@ pub mod pace;
 pub mod pulls;
 pub mod repositories;
 pub mod runners;
+pub mod tables;
 pub mod writes;
 
 use crate::error::UserError;
@@ -24,6 +25,9 @@ use std::time::Duration;
 const CONNECTIONS_MAX: u32 = 8;
 /// How long a statement waits for SQLite's write lock: longer than any of our transactions.
 const BUSY_TIMEOUT_MS: u32 = 15_000;
+/// When PostgreSQL ends a transaction that nobody goes on with, so that a machine that vanished holds no lock. None of
+/// ours pauses for long.
+const IDLE_IN_TRANSACTION_MS: u32 = 60_000;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The first of our keys among PostgreSQL's advisory locks, which are the database's: "paceline" cut to six letters.
@@ -51,6 +55,13 @@ impl Db {
     ///
     /// `url` is `sqlite://PATH`, `postgres://…` or `postgresql://…`.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
+        let db = Self::connect(url).await?;
+        migrate::run(&db).await.context("cannot bring the database's schema up to date")?;
+        Ok(db)
+    }
+
+    /// Opens the database with the schema that it has.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
         sqlx::any::install_default_drivers();
         let sqlite = url.starts_with("sqlite:");
         if !sqlite && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -70,6 +81,10 @@ impl Db {
                              PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                         );
                         connection.execute(sqlx::AssertSqlSafe(pragmas)).await?;
+                    } else {
+                        let limit =
+                            format!("SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}");
+                        connection.execute(sqlx::AssertSqlSafe(limit)).await?;
                     }
                     Ok(())
                 })
@@ -77,15 +92,17 @@ impl Db {
             .connect(url)
             .await
             .with_context(|| format!("cannot open the database {}", without_password(url)))?;
-        let db = Self { pool, sqlite };
-        migrate::run(&db).await.context("cannot bring the database's schema up to date")?;
-        Ok(db)
+        Ok(Self { pool, sqlite })
     }
 
     /// The embedded database of a data directory.
     pub async fn open_in(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join("paceline.db");
-        Self::open(&format!("sqlite://{}?mode=rwc", path.display())).await
+        Self::open(&Self::url_in(data_dir)).await
+    }
+
+    /// The URL of the embedded database of a data directory.
+    pub fn url_in(data_dir: &Path) -> String {
+        format!("sqlite://{}?mode=rwc", data_dir.join("paceline.db").display())
     }
 
     pub fn pool(&self) -> &AnyPool {
@@ -96,6 +113,13 @@ impl Db {
     /// upgraded later fails with "database is locked" however long the timeout.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         self.pool.begin_with(if self.sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).await
+    }
+
+    /// Begins a transaction that reads the state of one moment, however long it takes. It holds up nobody.
+    pub async fn begin_snapshot(&self) -> sqlx::Result<Tx> {
+        let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        // SQLite's transactions see one moment anyway, from their first read on.
+        self.pool.begin_with(if self.sqlite { "BEGIN" } else { snapshot }).await
     }
 
     /// Begins a transaction that hands out work of one kind; replicas do so one after another.

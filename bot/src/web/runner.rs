@@ -6,7 +6,7 @@ use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
 use crate::db::{comparisons, job_log, jobs, pulls, repositories};
 use crate::evidence;
-use crate::queue::{HEARTBEAT_MS, JobState, LEASE_MS};
+use crate::queue::{HEARTBEAT_MS, JobState};
 use crate::runs;
 use anyhow::Context;
 use axum::Json;
@@ -53,15 +53,16 @@ pub async fn claim(
     let deadline = tokio::time::Instant::now() + CLAIM_WAIT_MAX.min(Duration::from_millis(claim.wait_ms));
     loop {
         let called = app.wake.jobs.notified();
-        let job = jobs::claim(&app.db, &runner.id, claim.sandboxed, app.clock.now_ms(), LEASE_MS).await?;
+        let job = jobs::claim(&app.db, &runner.id, claim.sandboxed, app.clock.now_ms(), app.config.lease_ms)
+            .await?;
         if let Some(job) = job {
             tracing::info!(job = %job.id, runner = runner.name, fence = job.fence.0, "claimed");
             runs::republish(&app, job.repository, job.number).await?;
             let lease = Lease {
                 spec: job.spec,
                 fence: job.fence,
-                lease_ms: LEASE_MS as u64,
-                heartbeat_ms: HEARTBEAT_MS as u64,
+                lease_ms: app.config.lease_ms as u64,
+                heartbeat_ms: HEARTBEAT_MS.min(app.config.lease_ms / 4) as u64,
             };
             return Ok(Json(lease).into_response());
         }
@@ -109,7 +110,8 @@ pub async fn heartbeat(
     }
     let now_ms = app.clock.now_ms();
     let state = JobState::of_phase(beat.progress.phase);
-    if !jobs::heartbeat(&app.db, &id, beat.fence, state, &beat.progress, now_ms + LEASE_MS).await? {
+    if !jobs::heartbeat(&app.db, &id, beat.fence, state, &beat.progress, now_ms + app.config.lease_ms).await?
+    {
         return Err(stale());
     }
     runners::seen(&app.db, &runner.id, None, None, now_ms).await?;

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 on_both!(runners_are_added_listed_and_revoked);
 
-fn paceline(arguments: &[&str]) -> Command {
+pub fn paceline(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

@@ -31,7 +31,8 @@ impl Hand {
             Claim { version: "test".into(), environment: Environment::default(), sandboxed, wait_ms: 1_500 };
         let (status, body) = self.call("POST", "/runner/v1/claim", serde_json::to_vec(&claim).unwrap()).await;
         match status {
-            204 => None,
+            // Nothing to do, or nobody there.
+            204 | 0 => None,
             200 => Some(serde_json::from_str(&body).unwrap()),
             other => panic!("{other}: {body}"),
         }
@@ -56,14 +57,18 @@ impl Hand {
         self.call("PUT", &path, packed).await
     }
 
-    /// The whole job, as far as the server lets it come.
-    pub async fn try_to_measure(&self, lease: &Lease, ratio: f64) {
-        if self.beat(lease, lease.fence, Phase::Measuring).await.0 == 200
-            && let (201, body) = self.upload(lease, &evidence(lease, ratio)).await
-        {
-            let Stored { digest } = serde_json::from_str(&body).unwrap();
-            self.finish(lease, Outcome::Measured { digest }).await;
+    /// The whole job, as far as the server lets it come: the status of the last answer, `None` without one.
+    pub async fn try_to_measure(&self, lease: &Lease, ratio: f64) -> Option<u16> {
+        let (beaten, _) = self.beat(lease, lease.fence, Phase::Measuring).await;
+        if beaten != 200 {
+            return Some(beaten).filter(|status| *status != 0);
         }
+        let (uploaded, body) = self.upload(lease, &evidence(lease, ratio)).await;
+        if uploaded != 201 {
+            return Some(uploaded).filter(|status| *status != 0);
+        }
+        let Stored { digest } = serde_json::from_str(&body).unwrap();
+        Some(self.finish(lease, Outcome::Measured { digest }).await).filter(|status| *status != 0)
     }
 
     /// The whole job: head takes `ratio` times as long as base.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
+mod backup;
 mod commands;
+mod crash;
 mod database;
 mod git;
 mod github;
@@ -12,6 +14,7 @@ mod outbox;
 mod pages;
 mod postgres;
 mod queries;
+mod released;
 mod replicas;
 mod scene;
 mod seed;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -35,8 +35,8 @@ pub struct Cluster {
     programs: PathBuf,
     dir: PathBuf,
     databases: AtomicU32,
-    /// Closes when this process ends.
-    _alive: ChildStdin,
+    /// Its standard input closes when this process ends.
+    _watch: Child,
 }
 
 /// Whether tests on PostgreSQL can run. Said once when not, and a failure under CI.
@@ -95,9 +95,8 @@ impl Cluster {
         watch.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
         assert_eq!(said, "ready\n", "PostgreSQL does not start:\n{}", log());
-        let alive = watch.stdin.take().unwrap();
         sqlx::any::install_default_drivers();
-        Self { programs, dir, databases: AtomicU32::new(0), _alive: alive }
+        Self { programs, dir, databases: AtomicU32::new(0), _watch: watch }
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -115,11 +114,12 @@ impl Cluster {
         name
     }
 
-    /// Not waited for; what is left of it goes with the cluster.
+    /// On a thread of its own; what is left of it goes with the cluster.
     pub fn drop_database(&self, name: &str) {
         let mut command = Command::new(self.programs.join("dropdb"));
         command.args(["--force", "--username", USER, "--host"]).arg(&self.dir).arg(name);
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        std::thread::spawn(move || command.status());
     }
 }
 

@@ -2,12 +2,13 @@
 
 use crate::database::{Fresh, On};
 use bot::clock::Clock;
+use bot::config::LEASE_MS;
 use bot::db::judgements::{self, Judgement};
 use bot::db::{self, Db, comparisons, job_log, jobs, pulls, repositories, runners};
 use bot::evidence::EvidenceStore;
 use bot::judgement::{CommitJudgement, CommitsJudgement, Finding, Level};
 use bot::pull::{InstallationId, PullRequest, PullState, RepoId, RepoName, Repository};
-use bot::queue::{JobState, LEASE_MS};
+use bot::queue::JobState;
 use bot::web::pages::Site;
 use perfsuite::model::wire::{Phase, Progress};
 use perfsuite::model::{
@@ -24,7 +25,8 @@ pub const MINUTE_MS: i64 = 60_000;
 pub struct Seeded {
     pub site: Site,
     pub database: Fresh,
-    _dir: TempDir,
+    /// The data directory.
+    pub dir: TempDir,
 }
 
 impl Seeded {
@@ -33,7 +35,7 @@ impl Seeded {
         let database = Fresh::new(on, dir.path()).await;
         let db = Db::open(&database.url).await.unwrap();
         let evidence = EvidenceStore::new(dir.path().join("evidence"));
-        Self { site: Site { db, evidence, clock: Clock::fixed(NOW_MS) }, database, _dir: dir }
+        Self { site: Site { db, evidence, clock: Clock::fixed(NOW_MS) }, database, dir }
     }
 
     pub fn db(&self) -> &Db {

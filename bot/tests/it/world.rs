@@ -216,7 +216,7 @@ pub async fn eventually_within<T>(patience: Duration, what: &str, mut look: impl
     }
 }
 
-/// An HTTP request to the server: status and body.
+/// An HTTP request to the server: status and body. Status 0, and the reason, when there is no whole answer.
 pub async fn request(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, String) {
     use http_body_util::{BodyExt, Full};
     use hyper_util::client::legacy::Client;
@@ -225,8 +225,13 @@ pub async fn request(method: &str, url: &str, headers: &[(&str, &str)], body: Ve
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = client.request(request.body(Full::from(body)).unwrap()).await.unwrap();
+    let answer = match client.request(request.body(Full::from(body)).unwrap()).await {
+        Ok(answer) => answer,
+        Err(error) => return (0, error.to_string()),
+    };
     let status = answer.status().as_u16();
-    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8_lossy(&bytes).into_owned())
+    match answer.into_body().collect().await {
+        Ok(body) => (status, String::from_utf8_lossy(&body.to_bytes()).into_owned()),
+        Err(error) => (0, error.to_string()),
+    }
 }
