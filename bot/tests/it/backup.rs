@@ -152,7 +152,7 @@ async fn a_damaged_backup_changes_nothing(on: On) {
     for (expect, bytes) in damaged {
         std::fs::write(&file, bytes).unwrap();
         let error = backup::read(target.db(), &target.site.evidence, &file, Over::Anything).await;
-        let error = format!("{:#}", error.err().expect(expect));
+        let error = format!("{:#}", error.expect_err(expect));
         assert!(error.contains(expect), "{expect}: {error}");
         assert_eq!(rows(target.db()).await, kept, "after: {error}");
     }
