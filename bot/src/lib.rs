@@ -21,6 +21,7 @@ pub mod git;
 pub mod github;
 pub mod handlers;
 pub mod judgement;
+pub mod missed;
 pub mod outgoing;
 pub mod policy;
 pub mod pull;

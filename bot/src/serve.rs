@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::runners;
 use crate::error::UserError;
-use crate::{reconcile, web, worker};
+use crate::{missed, reconcile, web, worker};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -50,6 +50,7 @@ impl Server {
         let mut tasks = vec![
             tokio::spawn(worker::run(app.clone(), stop.clone())),
             tokio::spawn(reconcile::run(app.clone(), stop.clone())),
+            tokio::spawn(missed::run(app.clone(), stop.clone())),
             tokio::spawn(listen(listener, web::router(app.clone()), stop.clone())),
         ];
         if app.config.own_runner {

@@ -175,6 +175,18 @@ pub async fn of_repository(db: &Db, repository: RepoId, limit: i64) -> sqlx::Res
     rows.iter().map(pull_row).collect()
 }
 
+/// The open pull requests of a repository.
+pub async fn open(db: &Db, repository: RepoId, limit: i64) -> sqlx::Result<Vec<PullRow>> {
+    let rows = sqlx::query(
+        "SELECT * FROM pull_requests WHERE repository_id = $1 AND state = 'open' ORDER BY number LIMIT $2",
+    )
+    .bind(repository.0)
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(pull_row).collect()
+}
+
 /// Pull requests by this author up to and including this one.
 pub async fn count_by_author<'e, E: Executor<'e, Database = Any>>(
     on: E,

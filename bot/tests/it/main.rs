@@ -10,6 +10,7 @@ mod git;
 mod github;
 mod hand;
 mod journey;
+mod missed;
 mod outbox;
 mod pages;
 mod postgres;

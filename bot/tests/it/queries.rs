@@ -4,16 +4,21 @@ use crate::database::{On, on_both};
 use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, sha, slow_report};
 use bot::db::deliveries::{self, Ending, NewDelivery};
 use bot::db::judgements::{self, Judgement};
-use bot::db::{job_log, jobs, overview, pulls, repositories, runners};
+use bot::db::{Db, job_log, jobs, overview, pulls, repositories, runners};
 use bot::judgement::ConfigError;
 use bot::pull::{PullRequest, PullState, RepoId, RepoName};
 use bot::queue::{ATTEMPTS_MAX, JobState};
 use perfsuite::model::Fence;
 use perfsuite::model::wire::{Phase, Progress};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use tokio::task::JoinSet;
 
 on_both!(
     a_lane_hands_out_its_oldest_delivery_alone,
     deliveries_are_put_back_and_given_up,
+    many_workers_never_share_a_lane,
+    who_holds_a_pull_request_goes_first,
     a_job_is_fenced,
     jobs_of_silent_runners_are_taken_back,
     jobs_are_superseded_and_cancelled,
@@ -89,6 +94,64 @@ async fn deliveries_are_put_back_and_given_up(on: On) {
     deliveries::finish(db, &third, Ending::Failed, Some("no such repository"), 5_003).await.unwrap();
     assert_eq!(deliveries::newest_failure(db).await.unwrap().as_deref(), Some("no such repository"));
     assert_eq!(take(&seeded, 9_000).await.unwrap().guid, "b");
+}
+
+async fn many_workers_never_share_a_lane(on: On) {
+    const DELIVERIES: usize = 40;
+    let seeded = Seeded::empty(on).await;
+    let other = Db::open(&seeded.database.url).await.unwrap();
+    let held: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let done: Arc<Mutex<Vec<String>>> = Arc::default();
+    let mut workers = JoinSet::new();
+    for n in 0..6 {
+        let db = if n % 2 == 0 { seeded.db().clone() } else { other.clone() };
+        let (held, done) = (held.clone(), done.clone());
+        workers.spawn(async move {
+            while done.lock().unwrap().len() < DELIVERIES {
+                let worker = format!("worker {n}");
+                let Some(taken) = deliveries::claim(&db, &worker, 1_000, 100_000).await.unwrap() else {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    continue;
+                };
+                let lane = taken.event.clone();
+                assert!(held.lock().unwrap().insert(lane.clone()), "{lane} is held twice");
+                tokio::task::yield_now().await;
+                assert!(held.lock().unwrap().remove(&lane));
+                deliveries::finish(&db, &taken, Ending::Done, None, 1_000).await.unwrap();
+                done.lock().unwrap().push(taken.guid);
+            }
+        });
+    }
+    // The later ones are older, as they are from a server whose clock is behind.
+    for n in 0..DELIVERIES {
+        let lane = format!("lane {}", n % 2);
+        let new = NewDelivery { event: lane.clone(), ..delivery(&format!("guid {n}"), &lane) };
+        deliveries::insert(seeded.db(), &new, (DELIVERIES - n) as i64).await.unwrap();
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended.unwrap();
+    }
+    let done = done.lock().unwrap().clone();
+    assert_eq!(done.iter().collect::<BTreeSet<_>>().len(), done.len(), "each once");
+    other.close().await;
+}
+
+async fn who_holds_a_pull_request_goes_first(on: On) {
+    let seeded = with_jobs(on, 1).await;
+    let mut first = seeded.db().begin().await.unwrap();
+    pulls::hold(&mut first, RepoId(1), 7).await.unwrap();
+    let db = seeded.db().clone();
+    let second = tokio::spawn(async move {
+        let mut tx = db.begin().await.unwrap();
+        pulls::hold(&mut tx, RepoId(1), 7).await.unwrap();
+        jobs::get(&mut *tx, &job_id(1)).await.unwrap().unwrap().state
+    });
+    // Time enough to go wrong in; right is whatever comes after the commit.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!second.is_finished());
+    jobs::cancel(&mut first, RepoId(1), 7, "mia", 9).await.unwrap();
+    first.commit().await.unwrap();
+    assert_eq!(second.await.unwrap(), JobState::Cancelled, "it sees what the first has changed");
 }
 
 /// A repository with a pull request and `jobs` queued jobs of it, at times 1, 2, …

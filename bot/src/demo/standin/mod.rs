@@ -30,6 +30,7 @@ use state::State;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How to start a stand-in.
@@ -40,11 +41,13 @@ pub struct StandInOptions {
     /// Zero: any free port.
     pub port: u16,
     pub clock: Clock,
+    /// How long after it was carried out a write is answered; GitHub takes some tenths of a second.
+    pub answer_writes_after: Duration,
 }
 
 impl StandInOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), port: 0, clock: Clock::system() }
+        Self { dir: dir.into(), port: 0, clock: Clock::system(), answer_writes_after: Duration::ZERO }
     }
 }
 
@@ -71,6 +74,7 @@ struct Shared {
     dir: PathBuf,
     address: SocketAddr,
     clock: Clock,
+    answer_writes_after: Duration,
     /// Ends what hangs.
     stopped: CancellationToken,
 }
@@ -108,6 +112,7 @@ impl StandIn {
             dir: options.dir,
             address: listener.local_addr()?,
             clock: options.clock,
+            answer_writes_after: options.answer_writes_after,
             stopped: CancellationToken::new(),
         });
         let stopped = shared.stopped.clone();

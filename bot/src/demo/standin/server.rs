@@ -48,6 +48,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             late.map_or(carried_out, |kind| fault::answer(kind).into_response(&asked))
         }
     };
+    let write = seen.method != "GET";
     let asked_again = {
         let mut state = shared.state();
         state.saw(RequestSeen { status: response.status().as_u16(), ..seen });
@@ -60,6 +61,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 tracing::warn!(guid, %error, "redelivery failed");
             }
         });
+    }
+    // Last of all: who asked may be gone by then, and this with it.
+    if write && !shared.answer_writes_after.is_zero() {
+        tokio::time::sleep(shared.answer_writes_after).await;
     }
     response
 }

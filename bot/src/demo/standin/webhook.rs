@@ -82,6 +82,26 @@ impl StandIn {
         send(&self.shared, parcel, Redelivery::No).await
     }
 
+    /// An event whose delivery found nobody at the webhook address. Returns its GUID.
+    pub fn lose(&self, app_id: u64, url: &str, event: &Event) -> anyhow::Result<String> {
+        let mut state = self.shared.state();
+        let (name, payload) = payload(&state, app_id, event, &self.shared.url())?;
+        let guid = uuid::Uuid::now_v7().to_string();
+        let id = state.next_id();
+        state.deliveries.push(Delivery {
+            id,
+            app: app_id,
+            url: url.to_owned(),
+            guid: guid.clone(),
+            event: name.to_owned(),
+            payload: payload.to_string().into_bytes(),
+            status: 0,
+            at_ms: self.shared.clock.now_ms(),
+            redelivery: false,
+        });
+        Ok(guid)
+    }
+
     /// Sends an earlier delivery again, with the same GUID, as GitHub does.
     pub async fn redeliver(&self, guid: &str) -> anyhow::Result<Delivered> {
         redeliver(&self.shared, guid).await
