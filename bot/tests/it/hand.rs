@@ -86,11 +86,8 @@ pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
     let visits = (0..20).map(|n| {
         let noise = f64::from(n * 7 % 11) / 1_000.0;
         let first = if n % 2 == 0 { Side::Base } else { Side::Head };
-        Visit {
-            first,
-            base: 100.0 * (1.0 + noise),
-            head: 100.0 * ratio * (1.0 + f64::from(n * 5 % 11) / 1_000.0),
-        }
+        let head = 100.0 * ratio * (1.0 + f64::from(n * 5 % 11) / 1_000.0);
+        Visit::single(first, 100.0 * (1.0 + noise), head)
     });
     Evidence {
         schema: EVIDENCE_SCHEMA,
