@@ -32,10 +32,10 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// An empty database of a test's own, dropped with it.
+/// An empty database of a test's own.
 pub struct Fresh {
     pub url: String,
-    dropped: Option<(&'static Cluster, String)>,
+    left: Option<(&'static Cluster, String)>,
 }
 
 impl Fresh {
@@ -45,12 +45,12 @@ impl Fresh {
             On::Sqlite => {
                 std::fs::create_dir_all(dir).unwrap();
                 let path = dir.join(format!("{}.db", bot::db::new_id()));
-                Self { url: format!("sqlite://{}?mode=rwc", path.display()), dropped: None }
+                Self { url: format!("sqlite://{}?mode=rwc", path.display()), left: None }
             }
             On::Postgres => {
                 let cluster = postgres::cluster().expect("asked for only where there is one");
-                let name = cluster.create_database().await;
-                Self { url: cluster.url(&name), dropped: Some((cluster, name)) }
+                let name = cluster.take_database().await;
+                Self { url: cluster.url(&name), left: Some((cluster, name)) }
             }
         }
     }
@@ -58,8 +58,8 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        if let Some((cluster, name)) = &self.dropped {
-            cluster.drop_database(name);
+        if let Some((cluster, name)) = self.left.take() {
+            cluster.leave_database(name);
         }
     }
 }

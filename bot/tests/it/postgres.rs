@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 const USER: &str = "paceline";
 
@@ -35,6 +35,8 @@ pub struct Cluster {
     programs: PathBuf,
     dir: PathBuf,
     databases: AtomicU32,
+    /// Databases that tests have left.
+    free: Mutex<Vec<String>>,
     /// Its standard input closes when this process ends.
     _watch: Child,
 }
@@ -96,7 +98,7 @@ impl Cluster {
         let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
         assert_eq!(said, "ready\n", "PostgreSQL does not start:\n{}", log());
         sqlx::any::install_default_drivers();
-        Self { programs, dir, databases: AtomicU32::new(0), _watch: watch }
+        Self { programs, dir, databases: AtomicU32::new(0), free: Mutex::default(), _watch: watch }
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -104,8 +106,11 @@ impl Cluster {
         format!("postgres://{USER}@localhost/{database}?host={socket}")
     }
 
-    /// Returns its name.
-    pub async fn create_database(&self) -> String {
+    /// An empty database: one that a test has left, or a new one, which takes half a second to make. Returns its name.
+    pub async fn take_database(&self) -> String {
+        if let Some(name) = self.free.lock().unwrap().pop() {
+            return name;
+        }
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut connection = AnyConnection::connect(&self.url("postgres")).await.unwrap();
         let create = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
@@ -114,14 +119,30 @@ impl Cluster {
         name
     }
 
-    /// On a thread of its own; what is left of it goes with the cluster.
-    pub fn drop_database(&self, name: &str) {
-        let mut command = Command::new(self.programs.join("dropdb"));
-        command.args(["--force", "--username", USER, "--host"]).arg(&self.dir).arg(name);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        std::thread::spawn(move || command.status());
+    /// Empties a database for the next test, beside this one. What a failed test has left is never used again: something
+    /// of it may still be at work there.
+    pub fn leave_database(&'static self, name: String) {
+        if std::thread::panicking() {
+            return;
+        }
+        std::thread::spawn(move || {
+            let mut command = Command::new(self.programs.join("psql"));
+            command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--username", USER, "--host"]);
+            command.arg(&self.dir).args(["--dbname", &name]);
+            for sql in [CLEAR_OUT, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public"] {
+                command.args(["--command", sql]);
+            }
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if command.status().is_ok_and(|ended| ended.success()) {
+                self.free.lock().unwrap().push(name);
+            }
+        });
     }
 }
+
+/// Ends the other sessions of a database.
+const CLEAR_OUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
 fn path_bytes(path: &Path) -> &[u8] {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
