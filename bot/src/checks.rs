@@ -174,7 +174,7 @@ pub fn conclusion(report: &Report) -> Conclusion {
         || !facts.inconclusive.is_empty()
         || !report.failures.is_empty()
         || !report.one_sided.is_empty()
-        || (facts.judged() == 0 && report.identical.is_empty())
+        || (facts.judged() == 0 && !report.has_same_code())
     {
         Conclusion::Neutral
     } else {
@@ -227,8 +227,8 @@ fn notes(report: &Report, facts: &Facts<'_>) -> Vec<String> {
         notes
             .push(format!("The smallest change that this run would have seen: {}.", words::range(low, high)));
     }
-    if !report.identical.is_empty() {
-        let names: Vec<String> = report.identical.iter().take(LISTED).map(|name| code(name, 80)).collect();
+    if report.has_same_code() {
+        let names: Vec<String> = report.same_code().take(LISTED).map(|name| code(name, 80)).collect();
         notes
             .push(format!("Identical machine code on both sides, so nothing was run: {}.", names.join(", ")));
     }
@@ -268,7 +268,7 @@ fn title(report: &Report, facts: &Facts<'_>) -> String {
         format!("Slower, perhaps only by code layout: {}", named(&suspects))
     } else if !facts.faster.is_empty() {
         format!("Faster: {}", named(&facts.faster))
-    } else if facts.judged() == 0 && !report.identical.is_empty() {
+    } else if facts.judged() == 0 && report.has_same_code() {
         "Identical machine code on both sides".into()
     } else if facts.judged() == 0 {
         "Nothing to compare".into()

@@ -62,6 +62,8 @@ pub struct BenchExecutable {
     pub program: PathBuf,
     /// SHA-256 of its bytes, hex.
     pub digest: String,
+    /// The linker's map of it, where it wrote one.
+    pub map: Option<PathBuf>,
 }
 
 /// One side's files and programs, as suites need them.

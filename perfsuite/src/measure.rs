@@ -82,6 +82,7 @@ pub fn measure_within(
         one_sided: found.inventory.one_sided,
         judged_pairs: found.judged_pairs,
         identical: found.inventory.identical,
+        unaffected: found.inventory.unaffected,
         started_ms,
         finished_ms: now_ms(),
         measure_ms: i64::try_from(found.measured.as_millis()).unwrap_or(i64::MAX),

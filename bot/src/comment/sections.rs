@@ -288,11 +288,10 @@ impl<'a> Sections<'a> {
             ));
         }
         // Where nothing else was there to judge, the headline says it.
-        if !report.identical.is_empty() && (facts.judged() > 0 || !report.failures.is_empty()) {
-            let names = report.identical.iter().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
+        if report.has_same_code() && (facts.judged() > 0 || !report.failures.is_empty()) {
+            let names = report.same_code().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
             self.notes.push(format!(
-                "**Identical machine code:** {}. Both sides built the same bytes, so nothing can have changed and nothing \
-                 was run.",
+                "**Identical machine code:** {}. Nothing can have changed there, so nothing of it was run.",
                 listed(names, limits.items)
             ));
         }

@@ -24,11 +24,11 @@ pub fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
     if judged == 0 {
         return if !report.failures.is_empty() {
             "## ❔ Performance could not be measured".into()
-        } else if !report.identical.is_empty() {
-            let names = report.identical.iter().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
+        } else if report.has_same_code() {
+            let names = report.same_code().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
             let names = listed(names, IDENTICAL_SHOWN);
             format!(
-                "✅ **Performance cannot have changed:** both sides build to identical machine code ({names}), so nothing was run."
+                "✅ **Performance cannot have changed:** both sides run identical machine code ({names}), so nothing was run."
             )
         } else if !report.one_sided.is_empty() {
             "**Performance:** no benchmark is on both sides, so there is no verdict.".into()

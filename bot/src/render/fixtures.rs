@@ -110,6 +110,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         one_sided: Vec::new(),
         builds: Side::BOTH.map(|side| build(side, None)).to_vec(),
         identical: Vec::new(),
+        unaffected: Vec::new(),
         environment: Environment {
             hostname: "runner-1".into(),
             os: "Debian GNU/Linux 12".into(),

@@ -360,8 +360,8 @@ fn headline(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> (Colour, S
         (Colour::Yellow, format!("slower, perhaps only by code layout: {}", first(&suspects)))
     } else if !facts.faster.is_empty() {
         (Colour::Green, format!("faster: {}", first(&facts.faster)))
-    } else if facts.judged() == 0 && !report.identical.is_empty() {
-        (Colour::Green, "cannot have changed: both sides build to identical machine code".into())
+    } else if facts.judged() == 0 && report.has_same_code() {
+        (Colour::Green, "cannot have changed: both sides run identical machine code".into())
     } else if facts.judged() == 0 {
         (Colour::Plain, "nothing to compare".into())
     } else if facts.inconclusive.len() == facts.judged() {
@@ -391,8 +391,8 @@ fn notes(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> Vec<String> {
             format::seconds(minutes * 60.0)
         ));
     }
-    if !report.identical.is_empty() {
-        let listed: Vec<String> = report.identical.iter().take(LISTED).map(|name| visible(name)).collect();
+    if report.has_same_code() {
+        let listed: Vec<String> = report.same_code().take(LISTED).map(visible).collect();
         notes.push(format!("Identical machine code on both sides, so not run: {}.", listed.join(", ")));
     }
     for side in Side::BOTH {

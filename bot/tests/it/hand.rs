@@ -105,6 +105,7 @@ pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
         one_sided: Vec::new(),
         judged_pairs: 1,
         identical: Vec::new(),
+        unaffected: Vec::new(),
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

@@ -354,6 +354,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         one_sided: Vec::new(),
         builds: vec![build(Side::Base, base(), None), build(Side::Head, sha('d'), None)],
         identical: Vec::new(),
+        unaffected: Vec::new(),
         environment: environment(),
         budget: 0.01,
         alpha: 0.000_1,

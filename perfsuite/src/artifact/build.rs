@@ -6,6 +6,7 @@ use super::standin::StandIn;
 use super::{
     BenchExecutable, Complaint, Harness, Places, Prepared, Task, flags, last_lines, prepare, say, stopped,
 };
+use crate::codegen;
 use crate::model::job::LoadSuite;
 use crate::model::wire::Phase;
 use crate::model::{CriterionSuite, Side};
@@ -69,8 +70,6 @@ fn speaks_of_criterion(complaint: &str) -> bool {
 }
 
 /// The inner error is the compiler's.
-///
-/// `--bench NAME` for each and not `--benches`, which would build the libraries' tests too.
 fn build(
     task: &Task,
     places: &Places,
@@ -81,70 +80,79 @@ fn build(
     targets: &[BenchTarget],
 ) -> anyhow::Result<Result<Vec<BenchExecutable>, String>> {
     let packages: BTreeSet<&str> = targets.iter().map(|target| target.package.as_str()).collect();
-    let names: BTreeSet<&str> = targets.iter().map(|target| target.bench.as_str()).collect();
     say(
         task.observer,
         Phase::Building,
         &format!("building the benches of {} ({})", list(&packages), side.as_str()),
     );
+    let mut executables = Vec::new();
+    for target in targets {
+        match build_one(task, places, cargo, standin, side, suite, target)? {
+            Ok(executable) => executables.push(executable),
+            Err(complaint) => return Ok(Err(complaint)),
+        }
+    }
+    Ok(Ok(executables))
+}
+
+/// One bench a call, since the linker's map of it must have a name of its own; what benches share builds in the first.
+/// `--bench NAME` and not `--benches`, which would build the libraries' tests too.
+fn build_one(
+    task: &Task,
+    places: &Places,
+    cargo: &CargoHome,
+    standin: Option<&StandIn>,
+    side: Side,
+    suite: &CriterionSuite,
+    target: &BenchTarget,
+) -> anyhow::Result<Result<BenchExecutable, String>> {
+    let name = file_name(&format!("{}--{}", target.package, target.bench));
     let mut prepared = prepare(task, places, cargo, "cargo");
     let command = &mut prepared.command;
     if let Some(standin) = standin {
         standin.apply(command);
     }
-    let (name, flags) = flags::environment(places)?;
-    command.env(name, flags);
-    command.args(["bench", "--no-run", "--offline", "--message-format=json-render-diagnostics"]);
+    for (name, value) in flags::environment(places)? {
+        command.env(name, value);
+    }
+    command.args(["rustc", "--profile", "bench", "--offline", "--message-format=json-render-diagnostics"]);
     // Where the repository has a lockfile, it must fit; what was derived from it for the stand-in does.
     command.args((standin.is_some() || !places.lock_made.get()).then_some("--locked"));
-    for package in &packages {
-        command.args(["--package", package]);
-    }
-    for name in &names {
-        command.args(["--bench", name]);
-    }
+    command.args(["--package", &target.package, "--bench", &target.bench]);
     if !suite.features.is_empty() {
         command.args(["--features", &suite.features.join(",")]);
     }
+    let map = PathBuf::from(format!("{name}.map"));
+    command.args(["--".to_owned(), codegen::LINK_ARG.to_owned()]);
+    command.arg(format!("-Clink-arg=-Wl,-Map={}", prepared.seen_target.join(&map).display()));
     let messages = match run(task, &mut prepared)? {
         Ok(messages) => messages,
         Err(complaint) => return Ok(Err(complaint)),
     };
-    let mut executables = Vec::new();
-    for message in Message::parse_stream(BufReader::new(messages.as_slice())).flatten() {
-        let Message::CompilerArtifact(artifact) = message else { continue };
-        let (Some(program), true) = (&artifact.executable, artifact.target.kind.contains(&TargetKind::Bench))
-        else {
-            continue;
-        };
-        let directory = artifact
-            .manifest_path
-            .parent()
-            .and_then(|seen| seen.as_std_path().strip_prefix(&prepared.seen_source).ok().map(Path::to_owned));
-        let Some(target) = targets
-            .iter()
-            .find(|t| t.bench == artifact.target.name && Some(&t.directory) == directory.as_ref())
-        else {
-            continue;
-        };
-        let kept = places.bin(side).join(file_name(&format!("{}--{}", target.package, target.bench)));
-        let relative = program.as_std_path().strip_prefix(&prepared.seen_target);
-        keep(places, relative.context("a bench executable outside of the target directory")?, &kept)?;
-        let harness = if standin.is_some() { Harness::Duet } else { Harness::Criterion };
-        executables.push(BenchExecutable {
-            target: target.clone(),
-            harness,
-            digest: digest(&kept)?,
-            program: kept,
-        });
-    }
-    if executables.len() < targets.len() {
-        let built: BTreeSet<&BenchTarget> = executables.iter().map(|e| &e.target).collect();
-        let missing: Vec<&str> =
-            targets.iter().filter(|t| !built.contains(t)).map(|t| t.bench.as_str()).collect();
-        return Ok(Err(format!("cargo built no executable for the benches {}", missing.join(", "))));
-    }
-    Ok(Ok(executables))
+    let Some(program) = executable(&messages, target, &prepared.seen_source) else {
+        return Ok(Err(format!("cargo built no executable for the bench {}", target.bench)));
+    };
+    let kept = places.bin(side).join(&name);
+    let relative = program.strip_prefix(&prepared.seen_target);
+    keep(places, relative.context("a bench executable outside of the target directory")?, &kept)?;
+    let kept_map = kept.with_extension("map");
+    // A linker that writes none leaves it to the clock.
+    let map = keep(places, &map, &kept_map).is_ok().then_some(kept_map);
+    let harness = if standin.is_some() { Harness::Duet } else { Harness::Criterion };
+    let digest = digest(&kept)?;
+    Ok(Ok(BenchExecutable { target: target.clone(), harness, program: kept, digest, map }))
+}
+
+/// The executable of a bench, as cargo saw it, by its messages.
+fn executable(messages: &[u8], target: &BenchTarget, seen_source: &Path) -> Option<PathBuf> {
+    Message::parse_stream(BufReader::new(messages)).flatten().find_map(|message| {
+        let Message::CompilerArtifact(artifact) = message else { return None };
+        let directory = artifact.manifest_path.parent()?.as_std_path().strip_prefix(seen_source).ok()?;
+        let meant = artifact.target.kind.contains(&TargetKind::Bench)
+            && artifact.target.name == target.bench
+            && directory == target.directory;
+        artifact.executable.filter(|_| meant).map(PathBuf::from)
+    })
 }
 
 /// Runs a load suite's build command and keeps its products: every word of the server's and the upstream's commands that
@@ -168,8 +176,10 @@ pub(super) fn server(
                 .replace("{checkout}", &prepared.seen_source.to_string_lossy())
         };
         let arguments: Vec<String> = load.build.iter().skip(1).map(seen).collect();
-        let (name, flags) = flags::environment(places)?;
-        prepared.command.args(&arguments).env("CARGO_NET_OFFLINE", "true").env(name, flags);
+        prepared.command.args(&arguments).env("CARGO_NET_OFFLINE", "true");
+        for (name, value) in flags::environment(places)? {
+            prepared.command.env(name, value);
+        }
         if let Err(complaint) = run(task, &mut prepared)? {
             return Ok(Err(complaint));
         }

@@ -4,6 +4,10 @@
 //! instruction cache in another way runs up to a quarter slower or faster, with not one byte of it changed. With
 //! functions and jump targets on boundaries of such lines that is gone: a benchmark of three branches that moved by
 //! +23 % and −28 % was back within 2 %, and no slower than before.
+//!
+//! A crate is compiled as one unit, because which functions share a unit, and so what is inlined into what, otherwise
+//! changes with the size of everything else in it: with the usual 16 units a change of two functions made all of 14
+//! benchmarks other machine code, with one unit the three that run them.
 
 use super::{Places, home};
 use std::path::Path;
@@ -12,17 +16,20 @@ use toml_edit::{DocumentMut, Item};
 /// 2^6 = 64 bytes: a cache line of every x86-64 and of nearly every aarch64.
 const ALIGNED: [&str; 2] =
     ["-Cllvm-args=-align-all-functions=6", "-Cllvm-args=-align-all-nofallthru-blocks=6"];
-/// The linker's relocations stay in the executable, so that machine code can be compared wherever it was put; debug
-/// information does not, because fresh copies of the executable are made all the time.
-const LINKED: [&str; 2] = ["-Clink-arg=-Wl,--emit-relocs", "-Clink-arg=-Wl,--strip-debug"];
+/// Debug information is not linked in, because fresh copies of the executable are made all the time.
+const LINKED: [&str; 1] = ["-Clink-arg=-Wl,--strip-debug"];
+/// Benches are built under the one profile, servers usually under the other; both alike, so that they share what they
+/// depend on.
+const UNITS: [(&str, &str); 2] =
+    [("CARGO_PROFILE_BENCH_CODEGEN_UNITS", "1"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")];
 /// A configuration larger than this is none.
 const CONFIG_MAX_BYTES: u64 = 1 << 20;
 
-/// The environment variable that adds the flags to the repository's own, and its value.
+/// The environment variables that add the flags to the repository's own.
 ///
 /// Cargo takes flags from one place only: those for a target win over those for all builds. Ours go where the
 /// repository's are, and cargo joins the two.
-pub(super) fn environment(places: &Places) -> anyhow::Result<(String, String)> {
+pub(super) fn environment(places: &Places) -> anyhow::Result<Vec<(String, String)>> {
     let source = places.source();
     let by_target = [".cargo/config.toml", ".cargo/config"]
         .iter()
@@ -34,7 +41,9 @@ pub(super) fn environment(places: &Places) -> anyhow::Result<(String, String)> {
         "CARGO_BUILD_RUSTFLAGS".to_owned()
     };
     // Cargo takes a list from the environment apart at spaces.
-    Ok((name, [ALIGNED, LINKED].concat().join(" ")))
+    let flags = [&ALIGNED[..], &LINKED[..]].concat().join(" ");
+    let units = UNITS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(units.into_iter().chain([(name, flags)]).collect())
 }
 
 fn read(file: &Path) -> Option<DocumentMut> {

@@ -42,7 +42,7 @@ pub(super) fn answer(report: &Report) -> Answer {
     if report.rows.iter().any(|row| row.metric.judged() && row.changed()) {
         return Answer::Change;
     }
-    let nothing = report.rows.is_empty() && report.identical.is_empty();
+    let nothing = report.rows.is_empty() && !report.has_same_code();
     match report.broken_build().is_some() || !report.failures.is_empty() || nothing {
         true => Answer::CouldNotJudge,
         false => Answer::NoChange,

@@ -17,7 +17,7 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "{}", broken.error.as_deref().unwrap_or_default())?;
     }
     table(out, report)?;
-    for name in &report.identical {
+    for name in report.same_code() {
         writeln!(out, "identical machine code, not run: {name}")?;
     }
     for only in &report.one_sided {
@@ -177,6 +177,7 @@ mod tests {
             }],
             builds: vec![],
             identical: vec!["gateway/limit".into()],
+            unaffected: vec![],
             environment: Environment { sandbox: "none: switched off".into(), ..Environment::default() },
             judged_pairs: 4,
             budget: 0.01,

@@ -21,6 +21,7 @@ pub struct Image<'a> {
     symbols: Symbols<'a>,
     references: Vec<Reference<'a>>,
     entry: u64,
+    lowest: u64,
 }
 
 /// An output section that is loaded.
@@ -96,7 +97,13 @@ impl<'a> Image<'a> {
         let symbols = Symbols::read(&table, endian, bytes, &sections)?;
         let mut pieces = Pieces::read(&sections, &map::rows(map)?)?;
         let references = references::read(&table, endian, bytes, &sections, &symbols, &mut pieces)?;
-        Ok(Image { sections, pieces, symbols, references, entry: header.e_entry(endian) })
+        let lowest = lowest_address(header, endian, bytes)?;
+        Ok(Image { sections, pieces, symbols, references, entry: header.e_entry(endian), lowest })
+    }
+
+    /// The address, as in the file, of the first page that is loaded: what a process calls its load address is this.
+    pub fn lowest_address(&self) -> u64 {
+        self.lowest
     }
 
     /// The piece of code at an address.
@@ -259,6 +266,18 @@ fn loaded_sections<'a>(
         sections.push(Section { index: index.0, name, address, size, kind, bytes, is_run });
     }
     Ok(sections)
+}
+
+fn lowest_address(
+    header: &FileHeader64<LittleEndian>,
+    endian: LittleEndian,
+    bytes: &[u8],
+) -> Result<u64, Unreadable> {
+    const PAGE: u64 = 4096;
+    let segments = header.program_headers(endian, bytes).map_err(broken)?;
+    let loaded = segments.iter().filter(|segment| segment.p_type.get(endian) == elf::PT_LOAD);
+    let lowest = loaded.map(|segment| segment.p_vaddr.get(endian) / PAGE * PAGE).min();
+    lowest.ok_or_else(|| Unreadable::because("nothing of it is loaded"))
 }
 
 fn broken(error: object::read::Error) -> Unreadable {

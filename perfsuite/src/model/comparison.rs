@@ -1,6 +1,6 @@
 //! The verdict's outcome: one row per benchmark and metric, and the report that holds them.
 
-use super::{BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, Sha};
+use super::{BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, Sha, Unaffected};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,8 @@ pub struct Report {
     pub builds: Vec<Build>,
     /// Bench executables that are byte-identical on both sides.
     pub identical: Vec<String>,
+    /// Benchmarks of other executables whose machine code is the same on both sides.
+    pub unaffected: Vec<Unaffected>,
     pub environment: Environment,
     pub judged_pairs: u32,
     /// False alarms allowed per run.
@@ -96,6 +98,17 @@ pub struct Report {
 impl Report {
     pub fn blocks(&self) -> bool {
         self.rows.iter().any(Comparison::blocks)
+    }
+
+    /// Executables and benchmarks whose code was shown to be the same on both sides, so that nothing in it can have
+    /// changed, by name.
+    pub fn same_code(&self) -> impl Iterator<Item = &str> {
+        let unaffected = self.unaffected.iter().map(|unaffected| unaffected.benchmark.0.as_str());
+        self.identical.iter().map(String::as_str).chain(unaffected)
+    }
+
+    pub fn has_same_code(&self) -> bool {
+        self.same_code().next().is_some()
     }
 
     /// A side that did not build, if any: then nothing was measured.

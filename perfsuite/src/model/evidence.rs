@@ -22,6 +22,9 @@ pub struct Evidence {
     pub judged_pairs: u32,
     /// Bench executables whose bytes are equal on both sides: nothing can have changed, so nothing was run.
     pub identical: Vec<String>,
+    /// Benchmarks whose machine code is the same on both sides, in executables that differ: not run either.
+    #[serde(default)]
+    pub unaffected: Vec<Unaffected>,
     pub started_ms: i64,
     pub finished_ms: i64,
     /// Time spent measuring, without builds.
@@ -124,6 +127,15 @@ pub enum FailureReason {
     BadOutput,
     NotReady,
     Refused,
+}
+
+/// A benchmark that runs the same machine code on the same constants on both sides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Unaffected {
+    pub suite: String,
+    pub benchmark: BenchmarkId,
+    /// How many functions were compared: everything that its process can reach.
+    pub functions: u64,
 }
 
 /// A benchmark that exists on one side only: listed, never green.

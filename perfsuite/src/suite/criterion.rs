@@ -10,6 +10,7 @@ mod inventory;
 mod player;
 mod process;
 mod rounds;
+mod same_code;
 
 pub use inventory::{Benchmark, Inventory, take};
 pub use rounds::{Measured, Pace, measure};

@@ -33,6 +33,7 @@ pub fn judge(evidence: &Evidence) -> Report {
         one_sided: evidence.one_sided.clone(),
         builds: evidence.builds.clone(),
         identical: evidence.identical.clone(),
+        unaffected: evidence.unaffected.clone(),
         environment,
         judged_pairs,
         budget: evidence.spec.budget,

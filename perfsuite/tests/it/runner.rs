@@ -263,6 +263,7 @@ fn evidence(spec: &JobSpec) -> Evidence {
         one_sided: vec![],
         judged_pairs: 0,
         identical: vec!["gateway/route".into()],
+        unaffected: vec![],
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

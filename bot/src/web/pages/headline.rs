@@ -110,11 +110,11 @@ fn without_rows(report: &Report) -> Headline {
             "Nothing could be compared. What they said last is below.",
         );
     }
-    if !report.identical.is_empty() {
+    if report.has_same_code() {
         return Headline::new(
             Kind::Equal,
-            "No change: the executables are identical",
-            "Base and head build to the same bytes, so nothing can have become slower or faster and nothing was run.",
+            "No change: the machine code is identical",
+            "Base and head run the same machine code, so nothing can have become slower or faster and nothing was run.",
         );
     }
     Headline::new(Kind::Quiet, "Nothing was measured", "No benchmark exists on both sides.")

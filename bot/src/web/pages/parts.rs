@@ -157,7 +157,7 @@ fn without_rows(report: Option<&Report>) -> Badge {
     match report {
         Some(report) if report.broken_build().is_some() => Badge::new(Kind::Broken, "does not build"),
         Some(report) if !report.failures.is_empty() => Badge::new(Kind::Broken, "every benchmark failed"),
-        Some(report) if !report.identical.is_empty() => Badge::new(Kind::Equal, "identical executables"),
+        Some(report) if report.has_same_code() => Badge::new(Kind::Equal, "identical code"),
         _ => Badge::new(Kind::Quiet, "nothing to measure"),
     }
 }

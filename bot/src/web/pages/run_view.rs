@@ -269,7 +269,7 @@ fn report_view(report: &Report, show: Show) -> ReportView {
                 )
             })
             .collect(),
-        identical: report.identical.iter().map(|name| clean(name)).collect(),
+        identical: report.same_code().map(clean).collect(),
         builds: report
             .builds
             .iter()

@@ -2,9 +2,10 @@
 
 use super::Bench;
 use super::process::{Broken, Listed, list};
+use super::same_code::{Listing, same_code};
 use crate::artifact::{BenchExecutable, Stopped, say};
 use crate::model::wire::Phase;
-use crate::model::{BenchmarkId, Failure, FailureReason, OneSided, Side, SuiteSpec};
+use crate::model::{BenchmarkId, Failure, FailureReason, OneSided, Side, SuiteSpec, Unaffected};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Benchmarks of one run. Each costs a second and more, so a list of generated names beyond this ends no run in time.
@@ -38,6 +39,8 @@ pub struct Inventory {
     pub failures: Vec<Failure>,
     /// `package/bench` of executables whose bytes are equal on both sides.
     pub identical: Vec<String>,
+    /// Benchmarks of other executables whose machine code is the same.
+    pub unaffected: Vec<Unaffected>,
     pub notes: Vec<String>,
 }
 
@@ -125,6 +128,16 @@ fn take_suite(
             }));
         }
         let (Some(base), Some(head)) = (pair.base, pair.head) else { continue };
+        let same = same_code(
+            &Listing { executable: base, listed: &in_base },
+            &Listing { executable: head, listed: &in_head },
+        );
+        if let Err(reason) = &same {
+            let words = format!("the machine code of {package}/{name} was not compared: {reason}");
+            bench.observer.log(&words);
+            inventory.notes.push(words);
+        }
+        let same = same.unwrap_or_default();
         for listed in in_base.iter().filter(|listed| has(&in_head, &listed.name)) {
             let called = &listed.name;
             if !listed.timed {
@@ -133,9 +146,14 @@ fn take_suite(
             }
             // Two executables of a suite may use one name.
             let id = if seen.insert(called.clone()) { called.clone() } else { format!("{name}/{called}") };
+            let id = BenchmarkId(id);
+            if let Some(&functions) = same.get(called) {
+                inventory.unaffected.push(Unaffected { suite: suite.to_owned(), benchmark: id, functions });
+                continue;
+            }
             inventory.benchmarks.push(Benchmark {
                 suite: suite.to_owned(),
-                id: BenchmarkId(id),
+                id,
                 name: called.clone(),
                 base: base.clone(),
                 head: head.clone(),
