@@ -1,7 +1,7 @@
 //! Drains deliveries and outgoing writes: many lanes beside each other, each lane and each installation in order.
 
 use crate::app::App;
-use crate::db::deliveries::{self, Delivery, Ending};
+use crate::db::deliveries::{self, Attempt, Delivery, Ending};
 use crate::db::writes::{self, Outcome, Write};
 use crate::github::GitHubError;
 use crate::handlers;
@@ -68,9 +68,9 @@ async fn work_on(app: &App, delivery: Delivery) {
             let text = format!("{error:#}");
             let event = delivery.event.as_str();
             match retry_at(&error, delivery.attempts, now_ms) {
-                Some(at) => {
+                Some((at, attempt)) => {
                     tracing::warn!(delivery = guid, event, error = text, "tried again later");
-                    deliveries::retry(&app.db, &delivery, &text, at).await
+                    deliveries::retry(&app.db, &delivery, &text, at, attempt).await
                 }
                 None => {
                     tracing::error!(delivery = guid, event, error = text, "given up");
@@ -95,15 +95,13 @@ async fn keep_delivery(app: &App, delivery: &Delivery) {
     }
 }
 
-/// When to try again, or `None` when trying again cannot help.
-fn retry_at(error: &anyhow::Error, attempts: i64, now_ms: i64) -> Option<i64> {
-    if attempts >= DELIVERY_ATTEMPTS_MAX {
-        return None;
-    }
+/// When to try again, or `None` when trying again cannot help. Being limited is no failure, however often.
+fn retry_at(error: &anyhow::Error, attempts: i64, now_ms: i64) -> Option<(i64, Attempt)> {
     match error.chain().find_map(|cause| cause.downcast_ref::<GitHubError>()) {
+        Some(GitHubError::RateLimited { until_ms }) => Some(((*until_ms).max(now_ms + 1_000), Attempt::Free)),
         Some(GitHubError::NotFound { .. } | GitHubError::Forbidden { .. }) => None,
-        Some(GitHubError::RateLimited { until_ms }) => Some((*until_ms).max(now_ms + 1_000)),
-        _ => Some(now_ms + backoff_ms(attempts)),
+        _ if attempts >= DELIVERY_ATTEMPTS_MAX => None,
+        _ => Some((now_ms + backoff_ms(attempts), Attempt::Counts)),
     }
 }
 
@@ -157,18 +155,18 @@ async fn make(app: &App, write: &Write) {
             let hopeless = matches!(cause, Some(GitHubError::Invalid { .. } | GitHubError::Forbidden { .. }))
                 || (gone && write.remote_id.is_none())
                 || write.attempts >= WRITE_ATTEMPTS_MAX;
-            if hopeless {
+            if let Some(GitHubError::RateLimited { until_ms }) = cause {
+                tracing::warn!(write = write.target, error = text, "tried again when GitHub allows it");
+                // The whole installation waits, not just this write.
+                next_ms = next_ms.max(*until_ms);
+                Outcome::Limited { error: text, not_before_ms: next_ms }
+            } else if hopeless {
                 tracing::error!(write = write.target, error = text, "given up");
                 Outcome::GivenUp { error: text }
             } else {
                 tracing::warn!(write = write.target, error = text, "tried again later");
-                let mut at = now_ms + backoff_ms(write.attempts);
-                if let Some(GitHubError::RateLimited { until_ms }) = cause {
-                    // The whole installation waits, not just this write.
-                    next_ms = next_ms.max(*until_ms);
-                    at = at.max(*until_ms);
-                }
-                Outcome::Later { error: text, not_before_ms: at, forget: gone }
+                let not_before_ms = now_ms + backoff_ms(write.attempts);
+                Outcome::Later { error: text, not_before_ms, forget: gone }
             }
         }
     };

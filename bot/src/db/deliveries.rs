@@ -143,15 +143,31 @@ pub async fn finish(
     .map(|_| ())
 }
 
+/// Whether a try that was put off is one of those that a delivery has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Counts,
+    /// GitHub limits all of our requests: no failure of this one.
+    Free,
+}
+
 /// Puts a delivery back, to be tried again at `not_before_ms`, if it is still held.
-pub async fn retry(db: &Db, delivery: &Delivery, error: &str, not_before_ms: i64) -> sqlx::Result<()> {
+pub async fn retry(
+    db: &Db,
+    delivery: &Delivery,
+    error: &str,
+    not_before_ms: i64,
+    attempt: Attempt,
+) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE deliveries
-         SET state = 'queued', error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL
-         WHERE guid = $3 AND state = 'working' AND claimed_by = $4",
+         SET state = 'queued', error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL,
+             attempts = attempts - $3
+         WHERE guid = $4 AND state = 'working' AND claimed_by = $5",
     )
     .bind(error)
     .bind(not_before_ms)
+    .bind(i64::from(attempt == Attempt::Free))
     .bind(&delivery.guid)
     .bind(&delivery.holder)
     .execute(db.pool())

@@ -126,6 +126,8 @@ pub enum Outcome {
     Written { remote_id: i64 },
     /// Tried again at `not_before_ms`. `forget` drops the remote id, when what it named is gone.
     Later { error: String, not_before_ms: i64, forget: bool },
+    /// GitHub limits all of our writes: tried again at `not_before_ms`, and no failure of this one.
+    Limited { error: String, not_before_ms: i64 },
     /// This version will not be written (the repository is gone, GitHub refuses it for good).
     GivenUp { error: String },
 }
@@ -151,6 +153,13 @@ pub async fn settle(db: &Db, write: &Write, outcome: &Outcome, next_ms: i64) -> 
         Outcome::Later { error, not_before_ms, forget: true } => sqlx::query(
             "UPDATE writes SET error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL,
                     remote_id = NULL
+             WHERE target = $3 AND claimed_by = $4",
+        )
+        .bind(error)
+        .bind(*not_before_ms),
+        Outcome::Limited { error, not_before_ms } => sqlx::query(
+            "UPDATE writes SET error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL,
+                    attempts = attempts - 1
              WHERE target = $3 AND claimed_by = $4",
         )
         .bind(error)

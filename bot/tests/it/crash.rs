@@ -7,7 +7,9 @@ use crate::hand::Hand;
 use crate::postgres;
 
 use bot::db::{Db, deliveries, runners, writes};
-use bot::demo::standin::{AppCredentials, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions};
+use bot::demo::standin::{
+    AppCredentials, Covered, Event, Fault, FaultKind, NewPull, NewRepository, StandIn, StandInOptions,
+};
 use bot::pull::RepoId;
 use perfsuite::model::Sha;
 use perfsuite::model::wire::Lease;
@@ -26,8 +28,8 @@ const CHECKS: [&str; 2] = ["paceline/commits", "paceline/performance"];
 const LIFE_MAX_MS: u64 = 2_000;
 /// Between what GitHub has done and our knowing it: the instant that matters most.
 const ANSWER_AFTER: Duration = Duration::from_millis(40);
-/// From the last start to the end of all work, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// From the last start to the end of all work: more than the longest pause between two tries, which is five minutes.
+const PATIENCE: Duration = Duration::from_secs(420);
 
 #[derive(Clone, Copy, Debug)]
 struct Plan {
@@ -35,11 +37,13 @@ struct Plan {
     rounds: usize,
     pulls: usize,
     deliveries: usize,
+    /// How often GitHub fails besides.
+    faults: usize,
     seed: u64,
 }
 
 async fn killed_at_random_instants_nothing_is_lost_and_nothing_doubled(on: On) {
-    let plan = Plan { rounds: 4, pulls: 3, deliveries: 24, seed: rand::random() };
+    let plan = Plan { rounds: 4, pulls: 3, deliveries: 24, faults: 0, seed: rand::random() };
     println!("{}", Crashing::run(on, plan).await);
 }
 
@@ -54,6 +58,7 @@ async fn at_length() {
         rounds: number("ROUNDS", 20),
         pulls: number("PULLS", 20),
         deliveries: number("DELIVERIES", 200),
+        faults: number("FAULTS", 40),
         seed: number("SEED", rand::random::<u32>() as usize) as u64,
     };
     let wanted = std::env::var("PACELINE_CRASH_DATABASE").unwrap_or_else(|_| "both".into());
@@ -109,6 +114,9 @@ impl Crashing {
                 server.wait().unwrap();
             });
             let share = plan.deliveries * (round + 1) / plan.rounds - sent.deliveries;
+            for _ in plan.faults * round / plan.rounds..plan.faults * (round + 1) / plan.rounds {
+                it.github.fail(fault(&mut random));
+            }
             it.send(share, &mut sent, &mut random).await;
             killed.await.unwrap();
         }
@@ -119,11 +127,12 @@ impl Crashing {
         server.kill().unwrap();
         server.wait().unwrap();
         runner.abort();
-        it.check(&db, &sent).await;
+        it.check(&db, &sent, &plan).await;
         let figures = format!(
-            "{on:?}: {} kills (seed {}), {} deliveries for {} pull requests, {} of them unanswered and asked for again;\n\
+            "{on:?}: {} kills and {} faults of GitHub (seed {}), {} deliveries for {} pull requests, {} of them unanswered and asked for again;\n\
              \x20 at the end {} comments and {} check runs, made by {} and {} requests; settled {:.1} s after the last start",
             plan.rounds,
+            plan.faults,
             plan.seed,
             sent.deliveries,
             plan.pulls,
@@ -281,7 +290,7 @@ impl Crashing {
         })
     }
 
-    async fn check(&self, db: &Db, sent: &Sent) {
+    async fn check(&self, db: &Db, sent: &Sent, plan: &Plan) {
         for guid in &sent.guids {
             assert!(deliveries::known(db, guid).await.unwrap(), "{guid} was answered with 202 and is lost");
         }
@@ -294,9 +303,30 @@ impl Crashing {
         let runs = self.github.check_runs(self.repository);
         let named: BTreeSet<_> = runs.iter().map(|run| (&run.head_sha, &run.name)).collect();
         assert_eq!(named.len(), runs.len(), "one check run of each name per head");
-        assert_eq!(self.github.count("POST", "/check-runs"), runs.len(), "none was made in vain");
-        assert_eq!(self.github.count("POST", "/comments"), self.numbers.len());
+        if plan.faults == 0 {
+            assert_eq!(self.github.count("POST", "/check-runs"), runs.len(), "none was asked for in vain");
+            assert_eq!(self.github.count("POST", "/comments"), self.numbers.len());
+        }
     }
+}
+
+/// One request that goes wrong: refused, limited, or carried out with its answer lost.
+fn fault(random: &mut StdRng) -> Fault {
+    let (method, part) = [
+        ("POST", "/check-runs"),
+        ("POST", "/comments"),
+        ("PATCH", "/check-runs/"),
+        ("PATCH", "/comments/"),
+        ("GET", "/pulls/"),
+        ("GET", "/check-runs"),
+    ][random.random_range(0..6)];
+    let kind = [
+        FaultKind::InternalError,
+        FaultKind::BadGatewayAfter,
+        FaultKind::Secondary { retry_after_s: 1 },
+        FaultKind::TooMany { retry_after_s: 1 },
+    ][random.random_range(0..4)];
+    Fault::new(method, part, kind, 1)
 }
 
 /// How often something was to be created on GitHub.

@@ -55,10 +55,14 @@ async fn the_newest_wanted_state_wins(on: On) {
     let later = Outcome::Later { error: "down".into(), not_before_ms: 400, forget: false };
     writes::settle(seeded.db(), &third, &later, 0).await.unwrap();
     let fourth = take(&seeded, 400).await.unwrap();
-    writes::settle(seeded.db(), &fourth, &Outcome::GivenUp { error: "no".into() }, 0).await.unwrap();
+    let limited = Outcome::Limited { error: "limited".into(), not_before_ms: 600 };
+    writes::settle(seeded.db(), &fourth, &limited, 0).await.unwrap();
+    let fifth = take(&seeded, 600).await.unwrap();
+    assert_eq!(fifth.attempts, fourth.attempts, "being limited is no failure");
+    writes::settle(seeded.db(), &fifth, &Outcome::GivenUp { error: "no".into() }, 0).await.unwrap();
     assert_eq!(writes::waiting(seeded.db()).await.unwrap(), 0);
-    want(&seeded, 1, &comment(7, "done"), 500).await;
-    assert_eq!(take(&seeded, 600).await.unwrap().attempts, 1, "a new state is tried afresh");
+    want(&seeded, 1, &comment(7, "done"), 700).await;
+    assert_eq!(take(&seeded, 800).await.unwrap().attempts, 1, "a new state is tried afresh");
 }
 
 async fn an_installation_is_written_to_one_at_a_time(on: On) {

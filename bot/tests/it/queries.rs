@@ -2,7 +2,7 @@
 
 use crate::database::{On, on_both};
 use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, sha, slow_report};
-use bot::db::deliveries::{self, Ending, NewDelivery};
+use bot::db::deliveries::{self, Attempt, Ending, NewDelivery};
 use bot::db::judgements::{self, Judgement};
 use bot::db::{Db, job_log, jobs, overview, pulls, repositories, runners};
 use bot::judgement::ConfigError;
@@ -76,7 +76,7 @@ async fn deliveries_are_put_back_and_given_up(on: On) {
     deliveries::insert(db, &delivery("a", "one"), 1).await.unwrap();
     deliveries::insert(db, &delivery("b", "one"), 2).await.unwrap();
     let first = take(&seeded, 10).await.unwrap();
-    deliveries::retry(db, &first, "GitHub is down", 100).await.unwrap();
+    deliveries::retry(db, &first, "GitHub is down", 100, Attempt::Counts).await.unwrap();
     assert!(take(&seeded, 99).await.is_none(), "the lane waits for its oldest");
     let second = take(&seeded, 100).await.unwrap();
     assert_eq!((second.guid.as_str(), second.attempts), ("a", 2));
@@ -88,12 +88,15 @@ async fn deliveries_are_put_back_and_given_up(on: On) {
     assert_eq!((third.guid.as_str(), third.attempts), ("a", 3));
     // Who lost it stores nothing any more.
     deliveries::finish(db, &second, Ending::Done, None, 5_002).await.unwrap();
-    deliveries::retry(db, &second, "late", 0).await.unwrap();
+    deliveries::retry(db, &second, "late", 0, Attempt::Counts).await.unwrap();
     assert!(take(&seeded, 9_000).await.is_none(), "the lane is still held");
     assert_eq!(deliveries::newest_failure(db).await.unwrap(), None);
     deliveries::finish(db, &third, Ending::Failed, Some("no such repository"), 5_003).await.unwrap();
     assert_eq!(deliveries::newest_failure(db).await.unwrap().as_deref(), Some("no such repository"));
-    assert_eq!(take(&seeded, 9_000).await.unwrap().guid, "b");
+    let b = take(&seeded, 9_000).await.unwrap();
+    deliveries::retry(db, &b, "limited", 9_500, Attempt::Free).await.unwrap();
+    let again = take(&seeded, 9_500).await.unwrap();
+    assert_eq!((again.guid.as_str(), again.attempts), ("b", 1), "being limited is no failure");
 }
 
 async fn many_workers_never_share_a_lane(on: On) {
