@@ -84,6 +84,7 @@ pub struct Report {
     /// Bench executables that are byte-identical on both sides.
     pub identical: Vec<String>,
     /// Benchmarks of other executables whose machine code is the same on both sides.
+    #[serde(default)]
     pub unaffected: Vec<Unaffected>,
     pub environment: Environment,
     pub judged_pairs: u32,
