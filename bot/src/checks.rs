@@ -228,9 +228,8 @@ fn notes(report: &Report, facts: &Facts<'_>) -> Vec<String> {
             .push(format!("The smallest change that this run would have seen: {}.", words::range(low, high)));
     }
     if report.has_same_code() {
-        let names: Vec<String> = report.same_code().take(LISTED).map(|name| code(name, 80)).collect();
-        notes
-            .push(format!("Identical machine code on both sides, so nothing was run: {}.", names.join(", ")));
+        let names = words::listed(report.same_code().map(|name| code(name, 80)), LISTED);
+        notes.push(format!("Identical machine code on both sides, so nothing was run: {names}."));
     }
     for missing in report.environment.missing.iter().take(LISTED) {
         notes.push(format!(

@@ -101,26 +101,20 @@ pub fn build_both(task: &Task) -> anyhow::Result<Artifacts> {
     let rustc = home::rustc_version(task)?;
     let places = Places::make(&task.work, &rustc)?;
     let reason = match attempt(task, &places, Harness::Duet)? {
-        Attempt::Done(artifacts) => return Ok(artifacts),
-        Attempt::NoDuet(reason) => reason,
+        Ok(artifacts) => return Ok(artifacts),
+        Err(reason) => reason,
     };
     let note = format!("The benches were measured with criterion itself, less sharply: {reason}");
     task.observer.log(&note);
     match attempt(task, &places, Harness::Criterion)? {
-        Attempt::Done(mut artifacts) => {
+        Ok(mut artifacts) => {
             artifacts.notes.push(note);
             Ok(artifacts)
         }
-        Attempt::NoDuet(reason) => {
+        Err(reason) => {
             anyhow::bail!("criterion's stand-in was not asked for, and failed: {reason}")
         }
     }
-}
-
-enum Attempt {
-    Done(Artifacts),
-    /// Criterion's stand-in cannot be had, for this reason.
-    NoDuet(String),
 }
 
 /// Why a side has no executables.
@@ -131,7 +125,8 @@ enum Complaint {
     NoDuet(String),
 }
 
-fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Attempt> {
+/// Both sides with one harness. The inner error says why criterion's stand-in cannot be had.
+fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Result<Artifacts, String>> {
     let mut artifacts = Artifacts {
         suites: task.suites.to_vec(),
         builds: vec![],
@@ -156,19 +151,19 @@ fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Att
         let (error, paths) = match outcome {
             Ok(paths) => (None, Some(paths)),
             Err(Complaint::Build(complaint)) => (Some(complaint), None),
-            Err(Complaint::NoDuet(reason)) => return Ok(Attempt::NoDuet(reason)),
+            Err(Complaint::NoDuet(reason)) => return Ok(Err(reason)),
         };
         let failed = error.is_some();
         artifacts.builds.push(Build { side, commit: commit.clone(), seconds, error });
         built.extend(paths);
         if failed {
-            return Ok(Attempt::Done(artifacts));
+            return Ok(Ok(artifacts));
         }
     }
     if let (Some(head), Some(base)) = (built.pop(), built.pop()) {
         artifacts.sides = Some((base, head));
     }
-    Ok(Attempt::Done(artifacts))
+    Ok(Ok(artifacts))
 }
 
 /// Everything of one side.

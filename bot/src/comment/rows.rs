@@ -58,17 +58,6 @@ pub fn sentence(row: &Comparison, names: &Names<'_>) -> String {
     format!("{} {size} (95 % CI {interval})", named_metric(row, names))
 }
 
-/// Names in a row, bounded, with a count of the rest.
-pub fn listed(names: impl Iterator<Item = String>, max: usize) -> String {
-    let all: Vec<String> = names.collect();
-    let rest = all.len().saturating_sub(max);
-    let mut text = all.into_iter().take(max).collect::<Vec<_>>().join(", ");
-    if rest > 0 {
-        text += &format!(" and {rest} more");
-    }
-    text
-}
-
 /// A login as a mention where it is one; anything else does nothing.
 pub fn person(login: &str) -> String {
     /// GitHub's own bound.

@@ -3,7 +3,7 @@
 use super::{
     Limits,
     commits::{Offence, offences},
-    rows::{self, Row, listed, sentence},
+    rows::{self, Row, sentence},
     sentences::{how_to_mend, server_lines, unchanged, weight},
     surroundings::{commits_cell, footer, measured, performance_cell, tool},
 };
@@ -268,7 +268,7 @@ impl<'a> Sections<'a> {
             let rows = facts.inconclusive.iter();
             let named = rows
                 .map(|row| format!("{} ({})", rows::named_metric(row, names), words::interval(row, " %")));
-            let mut note = format!("❔ **Inconclusive:** {}.", listed(named, limits.items / 2));
+            let mut note = format!("❔ **Inconclusive:** {}.", words::listed(named, limits.items / 2));
             if let Some(minutes) = facts.minutes_to_settle() {
                 note +=
                     &format!(" About {} more of measuring would settle it.", format::seconds(minutes * 60.0));
@@ -292,7 +292,7 @@ impl<'a> Sections<'a> {
             let names = report.same_code().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
             self.notes.push(format!(
                 "**Identical machine code:** {}. Nothing can have changed there, so nothing of it was run.",
-                listed(names, limits.items)
+                words::listed(names, limits.items)
             ));
         }
         for side in Side::BOTH {
@@ -305,7 +305,7 @@ impl<'a> Sections<'a> {
                     Side::Base => "removed or renamed",
                     Side::Head => "added or renamed",
                 };
-                let named = listed(named.into_iter(), limits.items);
+                let named = words::listed(named.into_iter(), limits.items);
                 self.notes.push(format!(
                     "**Only on the {}** ({how}, so without a verdict): {named}.",
                     side.as_str()

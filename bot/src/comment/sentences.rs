@@ -1,9 +1,6 @@
 //! Headlines, steps and lines of the comment that need more than one fact.
 
-use super::{
-    Limits,
-    rows::{self, listed},
-};
+use super::{Limits, rows};
 use crate::{
     format,
     judgement::{Level, Run},
@@ -26,7 +23,7 @@ pub fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
             "## ❔ Performance could not be measured".into()
         } else if report.has_same_code() {
             let names = report.same_code().map(|name| code(name, rows::NAME_MAX_GRAPHEMES));
-            let names = listed(names, IDENTICAL_SHOWN);
+            let names = words::listed(names, IDENTICAL_SHOWN);
             format!(
                 "✅ **Performance cannot have changed:** both sides run identical machine code ({names}), so nothing was run."
             )

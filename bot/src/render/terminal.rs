@@ -392,18 +392,14 @@ fn notes(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> Vec<String> {
         ));
     }
     if report.has_same_code() {
-        let listed: Vec<String> = report.same_code().take(LISTED).map(visible).collect();
-        notes.push(format!("Identical machine code on both sides, so not run: {}.", listed.join(", ")));
+        let names = words::listed(report.same_code().map(visible), LISTED);
+        notes.push(format!("Identical machine code on both sides, so not run: {names}."));
     }
     for side in Side::BOTH {
-        let on = report.one_sided.iter().filter(|one| one.side == side).take(LISTED);
-        let listed: Vec<String> = on.map(|one| visible(&names.name(&one.suite, &one.benchmark.0))).collect();
+        let on = report.one_sided.iter().filter(|one| one.side == side);
+        let listed = words::listed(on.map(|one| visible(&names.name(&one.suite, &one.benchmark.0))), LISTED);
         if !listed.is_empty() {
-            notes.push(format!(
-                "Only on the {}, so without a verdict: {}.",
-                side.as_str(),
-                listed.join(", ")
-            ));
+            notes.push(format!("Only on the {}, so without a verdict: {listed}.", side.as_str()));
         }
     }
     let environment = &report.environment;

@@ -90,6 +90,17 @@ pub fn failure(reason: FailureReason, side: Option<Side>) -> String {
     }
 }
 
+/// Names in a row, bounded, with a count of the rest.
+pub fn listed(names: impl Iterator<Item = String>, max: usize) -> String {
+    let all: Vec<String> = names.collect();
+    let rest = all.len().saturating_sub(max);
+    let mut text = all.into_iter().take(max).collect::<Vec<_>>().join(", ");
+    if rest > 0 {
+        text += &format!(" and {rest} more");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 /// How `iter_batched` groups its inputs. The only setting that matters to what is measured.
 #[derive(Debug, Eq, PartialEq, Copy, Hash, Clone)]
+#[allow(clippy::manual_non_exhaustive, reason = "criterion has the variant, and benches may name it")]
 pub enum BatchSize {
     SmallInput,
     LargeInput,
