@@ -161,7 +161,7 @@ fn os_name() -> Option<String> {
     Some(line.trim_matches('"').to_owned())
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| is_executable(&directory.join(OsStr::new(program))))
 }

@@ -78,6 +78,7 @@ pub fn row(benchmark: &str, metric: Metric, base: f64, estimate: f64, half: f64)
         smallest_visible: half * 1.6,
         spread: half * 2.0,
         visits: 20,
+        instructions: None,
         minutes_to_settle: (verdict == Verdict::Inconclusive).then_some(2.0),
     }
 }
@@ -226,6 +227,7 @@ pub fn states() -> Vec<(&'static str, Run)> {
                 [
                     vec![Comparison {
                         certainty: Certainty::LayoutSuspect,
+                        instructions: Some(0.000_4),
                         ..row("route/match/100000", Metric::Time, 93.4, 0.051, 0.01)
                     }],
                     equal_rows(),
@@ -241,6 +243,7 @@ pub fn states() -> Vec<(&'static str, Run)> {
                 high: UNBOUNDED,
                 smallest_visible: UNBOUNDED,
                 visits: 1,
+                instructions: None,
                 minutes_to_settle: None,
                 ..row("headers/many", Metric::Time, 1_830.0, 0.012, 0.031)
             }]),

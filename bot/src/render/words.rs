@@ -54,12 +54,16 @@ pub fn odds(probability: f64) -> String {
 /// A sign that is told apart without colours too, and the words.
 pub fn verdict(row: &Comparison) -> (&'static str, String) {
     let suspect = row.certainty == Certainty::LayoutSuspect;
+    let counted = row.instructions.map(|change| format!(", instructions {}", format::change(change)));
+    let counted = counted.unwrap_or_default();
     match row.verdict {
         _ if !row.metric.judged() => ("▫️", "shown, not judged".into()),
-        Verdict::Slower if suspect => ("◽", "slower, perhaps only layout".into()),
-        Verdict::Faster if suspect => ("◽", "faster, perhaps only layout".into()),
-        Verdict::Slower => (if row.blocks() { "🔴" } else { "🟠" }, format!("slower{}", aside(row.mode))),
-        Verdict::Faster => ("🟢", "faster".into()),
+        Verdict::Slower if suspect => ("◽", format!("slower, perhaps only layout{counted}")),
+        Verdict::Faster if suspect => ("◽", format!("faster, perhaps only layout{counted}")),
+        Verdict::Slower => {
+            (if row.blocks() { "🔴" } else { "🟠" }, format!("slower{}{counted}", aside(row.mode)))
+        }
+        Verdict::Faster => ("🟢", format!("faster{counted}")),
         Verdict::Equal => {
             ("⚪", format!("equal within {}", format::percent(row.low.abs().max(row.high.abs()))))
         }

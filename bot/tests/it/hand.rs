@@ -100,6 +100,7 @@ pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
             metric: Metric::Time,
             visits: visits.collect(),
             seconds: 0.0,
+            instructions: None,
         }],
         failures: Vec::new(),
         one_sided: Vec::new(),

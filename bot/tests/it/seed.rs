@@ -337,6 +337,7 @@ pub fn row(benchmark: &str, metric: Metric, base: f64, estimate: f64, verdict: V
         smallest_visible: 0.018,
         spread: 0.013,
         visits: 15,
+        instructions: None,
         minutes_to_settle: None,
     }
 }
@@ -383,6 +384,7 @@ pub fn slow_report() -> Report {
             spread: 0.093,
             visits: 120,
             smallest_visible: 0.082,
+            instructions: None,
             minutes_to_settle: Some(6.5),
             mode: Mode::Advise,
             ..row("keepalive", Metric::LatencyP99, 1_210_000.0, 0.021, Verdict::Inconclusive)

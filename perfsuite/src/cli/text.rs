@@ -96,9 +96,11 @@ fn in_words(row: &Comparison) -> String {
         Verdict::Equal => "equal",
         Verdict::Inconclusive => "inconclusive",
     };
+    let counted = row.instructions.map(|change| format!(", instructions {:+.1} %", change * 100.0));
+    let word = format!("{word}{}", counted.unwrap_or_default());
     match row.minutes_to_settle {
         Some(minutes) => format!("{word}, about {:.0} min would settle it", minutes.ceil()),
-        None => word.to_owned(),
+        None => word,
     }
 }
 
@@ -144,6 +146,7 @@ mod tests {
             smallest_visible: 0.031,
             spread: 0.02,
             visits: 20,
+            instructions: None,
             minutes_to_settle: (verdict == Verdict::Inconclusive).then_some(2.2),
         }
     }

@@ -53,6 +53,9 @@ pub struct Comparison {
     /// Spread of the visits' log-ratios (standard deviation).
     pub spread: f64,
     pub visits: u32,
+    /// Relative change of the instructions of an iteration, where they were counted and do not vary by themselves.
+    #[serde(default)]
+    pub instructions: Option<f64>,
     /// Machine minutes that would settle an inconclusive row.
     pub minutes_to_settle: Option<f64>,
 }

@@ -69,6 +69,33 @@ pub struct Series {
     /// Machine seconds that these visits took; zero when not known. Says what more visits would cost.
     #[serde(default)]
     pub seconds: f64,
+    /// Where the time is suspect, the second witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Instructions>,
+}
+
+/// Instructions of one iteration, by callgrind: each side counted a few times, since some code does not do the same
+/// work twice (a hash map with random seeds).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Instructions {
+    pub base: Vec<f64>,
+    pub head: Vec<f64>,
+}
+
+impl Instructions {
+    /// The relative change; `None` where a side's counts differ among themselves by more than a change that matters.
+    pub fn change(&self) -> Option<f64> {
+        /// Half of what makes a witness.
+        const SPREAD_MAX: f64 = 0.002_5;
+        let side = |counts: &[f64]| {
+            let usable = !counts.is_empty() && counts.iter().all(|count| count.is_finite() && *count > 0.0);
+            let low = counts.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = counts.iter().copied().fold(0.0, f64::max);
+            let steady = usable && high / low - 1.0 <= SPREAD_MAX;
+            steady.then_some((low + high) / 2.0)
+        };
+        Some(side(&self.head)? / side(&self.base)? - 1.0)
+    }
 }
 
 /// One visit: a fresh process of each side. Values in the metric's unit.

@@ -10,7 +10,9 @@ pub mod wire;
 
 pub use comparison::{Certainty, Comparison, Report, Verdict};
 pub use environment::{Environment, MissingTool, Tool};
-pub use evidence::{Build, Evidence, Failure, FailureReason, OneSided, Series, Side, Unaffected, Visit};
+pub use evidence::{
+    Build, Evidence, Failure, FailureReason, Instructions, OneSided, Series, Side, Unaffected, Visit,
+};
 pub use ids::{BenchmarkId, Fence, JobId, Sha};
 pub use job::{CriterionSuite, JobLimits, JobSpec, LoadSuite, Mode, SuiteKind, SuiteSpec, Trust};
 pub use metric::{Direction, Metric, Unit};

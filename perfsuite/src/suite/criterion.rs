@@ -6,6 +6,7 @@
 //! touches all of them a little and none of them wholly.
 
 mod duet;
+mod instructions;
 mod inventory;
 mod player;
 mod process;

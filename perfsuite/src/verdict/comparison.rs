@@ -2,12 +2,13 @@
 
 use super::sample::{Moments, median};
 use super::sequential::{Decision, Rule, VISITS_MAX, VISITS_MIN, half_width};
-use crate::model::{Certainty, Comparison, Direction, Metric, Mode, Series, Verdict, Visit};
+use crate::model::{Certainty, Comparison, Direction, Instructions, Metric, Mode, Series, Verdict, Visit};
 
-/// A change of time by this much or more is real whatever moved it; less than that, re-linking alone can do (up to
-/// 5 % was seen without one instruction more), and until instruction counts stand beside it as a second witness it is
-/// shown as a suspect.
+/// A change of time by this much or more is real whatever moved it (a cache, a lock); less than that, re-linking alone
+/// can do (up to 5 % was seen without one instruction more), and without a second witness it is shown as a suspect.
 pub const CONFIRMED_BY_SIZE: f64 = 0.08;
+/// The second witness: instructions that changed in the same direction by this much or more.
+pub const WITNESSED_BY: f64 = 0.005;
 /// Stands for "unbounded" where nothing is known: JSON has no infinity.
 pub const UNBOUNDED: f64 = 1e6;
 
@@ -101,6 +102,7 @@ pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
         if series.metric.judged() { verdict(&judged, series.metric) } else { Verdict::Inconclusive };
     let per_visit = if series.visits.is_empty() { 0.0 } else { series.seconds / series.visits.len() as f64 };
     let settles = judged.visits_to_settle.map(|visits| visits * per_visit / 60.0);
+    let instructions = series.instructions.as_ref().and_then(Instructions::change);
     Comparison {
         suite: series.suite.clone(),
         benchmark: series.benchmark.clone(),
@@ -111,11 +113,12 @@ pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
         low: judged.low(),
         high: judged.high(),
         verdict,
-        certainty: certainty(&judged, series.metric, verdict),
+        certainty: certainty(&judged, series.metric, verdict, instructions),
         mode: if series.metric.judged() { mode } else { Mode::Record },
         smallest_visible: judged.smallest_visible(),
         spread: judged.sd,
         visits: u32::try_from(judged.visits).unwrap_or(u32::MAX),
+        instructions,
         minutes_to_settle: settles
             .filter(|minutes| verdict == Verdict::Inconclusive && *minutes > 0.0 && minutes.is_finite()),
     }
@@ -155,7 +158,8 @@ fn verdict(judged: &Judged, metric: Metric) -> Verdict {
     }
 }
 
-fn certainty(judged: &Judged, metric: Metric, verdict: Verdict) -> Certainty {
+fn certainty(judged: &Judged, metric: Metric, verdict: Verdict, instructions: Option<f64>) -> Certainty {
+    let witnessed = |change: f64| change.abs() >= WITNESSED_BY && (change > 0.0) == (judged.mean > 0.0);
     match (verdict, metric) {
         (Verdict::Equal | Verdict::Inconclusive, _) => Certainty::NotApplicable,
         // A server's latency and CPU per request sum over so much code that the placement of one loop drowns.
@@ -163,6 +167,7 @@ fn certainty(judged: &Judged, metric: Metric, verdict: Verdict) -> Certainty {
             Certainty::Confirmed
         }
         (_, Metric::Time) if judged.mean.abs() >= CONFIRMED_BY_SIZE.ln_1p() => Certainty::Confirmed,
+        (_, Metric::Time) if instructions.is_some_and(witnessed) => Certainty::Confirmed,
         // Instructions alone say nothing about time: shown, not blocking.
         (_, Metric::Time | Metric::Instructions) => Certainty::LayoutSuspect,
     }
@@ -186,7 +191,8 @@ mod tests {
         let visits: Vec<Visit> =
             pairs.into_iter().map(|(base, head)| Visit::single(Side::Base, base, head)).collect();
         let seconds = visits.len() as f64 * 0.1;
-        Series { suite: "s".into(), benchmark: BenchmarkId("b".into()), metric, visits, seconds }
+        let (suite, benchmark) = ("s".into(), BenchmarkId("b".into()));
+        Series { suite, benchmark, metric, visits, seconds, instructions: None }
     }
 
     /// Twelve visits around `ratio`, with a little spread.
@@ -229,6 +235,30 @@ mod tests {
         }
         assert!(judge(Metric::Time, around(1.2)).blocks());
         assert!(!judge(Metric::Time, around(1.05)).blocks(), "a layout suspect is shown, not blocking");
+    }
+
+    #[test]
+    fn instructions_confirm_or_leave_a_suspect() {
+        for (ratio, base, head, expected, change) in [
+            (1.05, vec![1000.0], vec![1006.0], Certainty::Confirmed, Some(0.006)),
+            (0.95, vec![1000.0, 1000.5], vec![990.0], Certainty::Confirmed, Some(-0.01)),
+            (1.05, vec![1000.0], vec![1001.0], Certainty::LayoutSuspect, Some(0.001)),
+            (1.05, vec![1000.0], vec![900.0], Certainty::LayoutSuspect, Some(-0.1)),
+            // Counts that vary by themselves say nothing, nor does a side without any.
+            (1.05, vec![1000.0, 1010.0], vec![1100.0], Certainty::LayoutSuspect, None),
+            (1.05, vec![], vec![1100.0], Certainty::LayoutSuspect, None),
+            (1.05, vec![0.0], vec![f64::NAN], Certainty::LayoutSuspect, None),
+            (1.20, vec![1000.0], vec![900.0], Certainty::Confirmed, Some(-0.1)),
+        ] {
+            let mut counted = series(Metric::Time, around(ratio));
+            counted.instructions = Some(Instructions { base, head });
+            let row = judge_series(&Rule::new(0.01, 10), &counted, Mode::Gate);
+            assert_eq!(row.certainty, expected, "{counted:?}");
+            match (row.instructions, change) {
+                (Some(got), Some(expect)) => assert!((got - expect).abs() < 0.001, "{got}"),
+                (got, expect) => assert_eq!(got, expect),
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::measure::{scene, stored, verdict_of};
 use crate::repository::Repository;
 use perfsuite::measure::{measure, measure_within};
-use perfsuite::model::{FailureReason, Side, Verdict};
+use perfsuite::model::{Certainty, FailureReason, Side, Tool, Verdict};
 use perfsuite::observe::Unobserved;
 use perfsuite::sandbox::Preference;
 use std::time::Duration;
@@ -53,6 +53,17 @@ fn stated(c: &mut Criterion) {
             Duration::from_nanos(iterations * 50)
         })
     });
+    // Time that moves little, with the work and without it.
+    for (name, more) in [("suspect, more work", 30), ("suspect, same work", 0)] {
+        group.bench_function(name, |b| {
+            b.iter_custom(|iterations| {
+                for _ in 0..iterations {
+                    black_box((0..black_box(100 + more * HEAD)).fold(1u64, |sum, n| sum.rotate_left(7) ^ n));
+                }
+                Duration::from_nanos(iterations * (1_000 + 50 * HEAD))
+            })
+        });
+    }
     let mut batches = 0;
     group.bench_function("panics", |b| {
         b.iter_custom(|iterations| {
@@ -146,7 +157,20 @@ fn lock_step(preference: Preference) {
     ] {
         assert_eq!(verdict_of(&report, benchmark), Some(expect), "{benchmark} in {:?}", report.failures);
     }
-    let slower = report.rows.iter().find(|row| row.benchmark.0 == "stated/slower (a|b)").unwrap();
+    let row = |name: &str| report.rows.iter().find(|row| row.benchmark.0 == name).unwrap();
+    let (more, same) = (row("stated/suspect, more work"), row("stated/suspect, same work"));
+    assert_eq!((more.verdict, same.verdict), (Verdict::Slower, Verdict::Slower));
+    assert_eq!(same.certainty, Certainty::LayoutSuspect, "{same:?}");
+    if report.environment.missing.iter().any(|missing| missing.tool == Tool::Valgrind) {
+        assert!(std::env::var_os("CI").is_none(), "valgrind is missing, and CI must not do without");
+        eprintln!("skipped: valgrind is missing, instructions are not counted");
+        assert_eq!(more.certainty, Certainty::LayoutSuspect, "{more:?}");
+    } else {
+        assert_eq!(more.certainty, Certainty::Confirmed, "{more:?} {:?}", report.environment.warnings);
+        assert!(more.instructions.is_some_and(|change| (0.1..0.6).contains(&change)), "{more:?}");
+        assert!(same.instructions.is_some_and(|change| change.abs() < 0.005), "{same:?}");
+    }
+    let slower = row("stated/slower (a|b)");
     assert_eq!((slower.base, slower.head), (1_000.0, 1_300.0));
     assert_eq!(
         report.rows.iter().filter(|row| row.benchmark.0.starts_with("ways/")).count(),

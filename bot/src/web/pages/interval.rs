@@ -100,6 +100,7 @@ mod tests {
             smallest_visible: 0.025,
             spread: 0.01,
             visits: 10,
+            instructions: None,
             minutes_to_settle: None,
         }
     }

@@ -44,6 +44,13 @@ pub(super) struct Plan {
     pinned: bool,
 }
 
+impl Plan {
+    /// Iterations that fit into a time shorter than a batch's; at least one.
+    pub(super) fn iterations_within(&self, limit: Duration) -> u64 {
+        ((self.iterations as f64 * (nanos(limit) / nanos(BATCH)).min(1.0)) as u64).max(1)
+    }
+}
+
 /// Runs the base alone, to see what an iteration and a state cost.
 pub(super) fn plan(
     bench: &Bench,
@@ -152,7 +159,12 @@ fn pin(rng: &mut StdRng) -> Option<Pinned> {
 }
 
 /// One of the copies of an executable, made when it is first chosen.
-fn copy(bench: &Bench, benchmark: &Benchmark, side: Side, rng: &mut StdRng) -> Result<PathBuf, Ended> {
+pub(super) fn copy(
+    bench: &Bench,
+    benchmark: &Benchmark,
+    side: Side,
+    rng: &mut StdRng,
+) -> Result<PathBuf, Ended> {
     let executable = benchmark.executable(side);
     let name = executable.program.file_name().context("an executable without a name")?.to_string_lossy();
     let directory = bench.copies.join(side.as_str());

@@ -1,7 +1,7 @@
 //! One process of a bench that is driven: started, told what to do, and listened to.
 
 use super::Bench;
-use super::process::{Broken, broken, command, output_of};
+use super::process::{Broken, broken, command_under, output_of};
 use crate::artifact::{BenchExecutable, Stopped};
 use crate::model::{FailureReason, Side};
 use crate::sandbox::Running;
@@ -60,7 +60,21 @@ impl<'a> Player<'a> {
         name: &str,
         patience: Duration,
     ) -> Result<Player<'a>, Ended> {
-        let mut command = command(bench, side, executable, program);
+        Self::start_under(&[], bench, side, executable, program, name, patience)
+    }
+
+    /// The same under a tool.
+    #[allow(clippy::too_many_arguments, reason = "those of `start`, and the tool")]
+    pub(super) fn start_under(
+        tool: &[&str],
+        bench: &'a Bench<'a>,
+        side: Side,
+        executable: &BenchExecutable,
+        program: &Path,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Player<'a>, Ended> {
+        let mut command = command_under(bench, side, executable, program, tool);
         command
             .env("PACELINE_DUET", "drive")
             .env("PACELINE_DUET_BENCHMARK", name)
@@ -93,6 +107,17 @@ impl<'a> Player<'a> {
         match numbers.as_deref() {
             Some([ns, wall_ns]) => Ok(Took { ns: *ns, wall_ns: *wall_ns }),
             _ => Err(self.bad_output(&format!("it answered `took {line}`"))),
+        }
+    }
+
+    /// Lets it end; its last words on standard error.
+    pub(super) fn end(mut self) -> Result<String, Ended> {
+        self.tell("end")?;
+        let Some(running) = self.running.take() else { return Err(self.bad_output("it is over")) };
+        let finished = running.finish().map_err(anyhow::Error::from)?;
+        match broken(&finished) {
+            Some(broken) => Err(Ended::Broken { side: self.side, broken }),
+            None => Ok(finished.stderr_tail),
         }
     }
 

@@ -128,8 +128,26 @@ pub(super) fn visit(
 
 /// What every process of a bench is given: its program, its files, its package's directory, its limits.
 pub(super) fn command(bench: &Bench, side: Side, executable: &BenchExecutable, program: &Path) -> Command {
-    let walled = bench.sandbox.walled();
-    let mut command = bench.sandbox.command(if walled { Path::new(BENCH_INSIDE) } else { program });
+    command_under(bench, side, executable, program, &[])
+}
+
+/// The same under a tool, which is given the program as its last argument.
+pub(super) fn command_under(
+    bench: &Bench,
+    side: Side,
+    executable: &BenchExecutable,
+    program: &Path,
+    tool: &[&str],
+) -> Command {
+    let seen = if bench.sandbox.walled() { Path::new(BENCH_INSIDE) } else { program };
+    let mut command = match tool {
+        [] => bench.sandbox.command(seen),
+        [name, arguments @ ..] => {
+            let mut command = bench.sandbox.command(name);
+            command.args(arguments).arg(seen);
+            command
+        }
+    };
     command.read(program, BENCH_INSIDE);
     let source = command.write(&bench.side(side).checkout, SOURCE_INSIDE);
     let samples = command.write(bench.scratch, SAMPLES_INSIDE);

@@ -2,15 +2,16 @@
 
 use super::Bench;
 use super::duet::{self, Plan};
+use super::instructions;
 use super::inventory::Benchmark;
 use super::player::Ended;
 use super::process::{self, Broken};
 use crate::artifact::{Harness, Stopped};
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Failure, FailureReason, Metric, Series, Side, Visit};
-use crate::verdict::comparison::log_ratio;
+use crate::model::{Failure, FailureReason, Instructions, Metric, Series, Side, Visit};
+use crate::verdict::comparison::{CONFIRMED_BY_SIZE, log_ratio};
 use crate::verdict::sequential::{LOOKS, VISITS_MAX, VISITS_MIN};
-use crate::verdict::{Decision, Rule};
+use crate::verdict::{Decision, Rule, judge_ratios};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -71,7 +72,44 @@ pub fn measure(bench: &Bench, benchmarks: &[Benchmark], pace: Pace) -> anyhow::R
             track.visit(bench, pace.rule, &mut rng, left)?;
         }
     }
-    Ok(outcome(tracks))
+    let uncounted = ask_second_witness(bench, &mut tracks, pace.rule, &mut rng, end)?;
+    Ok(outcome(tracks, uncounted))
+}
+
+/// Counts the instructions of benchmarks whose time changed by no more than a layout could. How many were left out for
+/// want of time.
+fn ask_second_witness(
+    bench: &Bench,
+    tracks: &mut [Track],
+    rule: &Rule,
+    rng: &mut StdRng,
+    end: Instant,
+) -> anyhow::Result<usize> {
+    let mut uncounted = 0;
+    if !instructions::can_count() {
+        return Ok(uncounted);
+    }
+    for track in tracks.iter_mut().filter(|track| track.is_suspect(rule)) {
+        let Some(plan) = track.plan else { continue };
+        bench.observer.progress(Progress {
+            phase: Phase::Measuring,
+            text: format!("counting the instructions of {}", track.benchmark.id),
+            done: 0,
+            total: 0,
+        });
+        match instructions::count(bench, track.benchmark, &plan, rng, bench.process_limit, end) {
+            Ok(Some(counted)) => track.instructions = Some(counted),
+            Ok(None) => uncounted += 1,
+            Err(Ended::Failed(error)) => return Err(error),
+            // What it does under the clock, it need not do under callgrind.
+            Err(Ended::Broken { broken, .. }) => {
+                let id = &track.benchmark.id;
+                bench.observer.log(&format!("{id} cannot be counted: {}", broken.output));
+                uncounted += 1;
+            }
+        }
+    }
+    Ok(uncounted)
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +131,7 @@ struct Track<'a> {
     slowest: Duration,
     /// How it is driven, once that was found out.
     plan: Option<Plan>,
+    instructions: Option<Instructions>,
 }
 
 impl<'a> Track<'a> {
@@ -105,6 +144,7 @@ impl<'a> Track<'a> {
             spent: Duration::ZERO,
             slowest: Duration::ZERO,
             plan: None,
+            instructions: None,
         }
     }
 
@@ -163,6 +203,14 @@ impl<'a> Track<'a> {
         Ok(())
     }
 
+    /// Changed, and by no more than placing the same code elsewhere can do.
+    fn is_suspect(&self, rule: &Rule) -> bool {
+        let judged = judge_ratios(rule, &self.ratios);
+        self.state == State::Decided
+            && judged.decision == Decision::Changed
+            && judged.mean.abs() < CONFIRMED_BY_SIZE.ln_1p()
+    }
+
     fn in_lock_step(&mut self, bench: &Bench, rng: &mut StdRng, limit: Duration) -> Result<Visit, Ended> {
         let plan = match self.plan {
             Some(plan) => plan,
@@ -209,7 +257,7 @@ fn progress(bench: &Bench, tracks: &[Track], index: usize) {
     });
 }
 
-fn outcome(tracks: Vec<Track>) -> Measured {
+fn outcome(tracks: Vec<Track>, uncounted: usize) -> Measured {
     let mut measured = Measured::default();
     let mut unfinished = 0;
     for track in tracks {
@@ -222,11 +270,15 @@ fn outcome(tracks: Vec<Track>) -> Measured {
                 metric: Metric::Time,
                 visits: track.visits,
                 seconds: crate::artifact::to_millis(track.spent),
+                instructions: track.instructions,
             }),
         }
     }
     if unfinished > 0 {
         measured.notes.push(format!("the time was over before {unfinished} benchmarks were decided"));
+    }
+    if uncounted > 0 {
+        measured.notes.push(format!("the instructions of {uncounted} benchmarks could not be counted"));
     }
     measured
 }

@@ -31,6 +31,7 @@ impl Seen {
             metric,
             visits: Vec::new(),
             seconds: 0.0,
+            instructions: None,
         };
         Self { series: METRICS.map(series).into(), results: Vec::new(), bad_rounds: 0 }
     }
