@@ -8,6 +8,7 @@
 mod duet;
 mod instructions;
 mod inventory;
+mod listing;
 mod player;
 mod process;
 mod rounds;

@@ -1,7 +1,8 @@
 //! Which benchmarks there are on both sides, before the first sample: their number shares the false-alarm budget.
 
 use super::Bench;
-use super::process::{Broken, Listed, list};
+use super::listing::{Listed, list};
+use super::process::Broken;
 use super::same_code::{Listing, same_code};
 use crate::artifact::{BenchExecutable, Stopped, say};
 use crate::model::wire::Phase;

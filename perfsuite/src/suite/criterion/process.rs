@@ -1,8 +1,7 @@
 //! One process of a bench that runs by itself: how it is called, and what it leaves.
 
 use super::Bench;
-use super::player::MARK;
-use crate::artifact::{BenchExecutable, Harness};
+use crate::artifact::BenchExecutable;
 use crate::model::{FailureReason, Side};
 use crate::process::Finished;
 use crate::sandbox::{Command, SOURCE_INSIDE};
@@ -34,66 +33,20 @@ const VISIT_ARGS: [&str; 11] = [
     "--color=never",
 ];
 
-/// Names and a word for each benchmark; a list longer than this is cut, which its reader notices.
-const LIST_MAX_BYTES: usize = 4 << 20;
 /// What a bench says while it is measured; only its end is shown, when it fails.
-const OUTPUT_MAX_BYTES: usize = 64 << 10;
+pub(super) const OUTPUT_MAX_BYTES: usize = 64 << 10;
 /// Ten samples, or the thousands that a group may ask for.
 const SAMPLE_MAX_BYTES: u64 = 4 << 20;
 /// The samples lie at `group/function/parameter/new/sample.json`.
 const DEPTH_MAX: usize = 8;
 /// Files and directories that one process leaves: about ten for each benchmark that ran.
 const ENTRIES_MAX: usize = 5_000;
-/// A setting up that is this slow leaves no time to measure.
-const LIST_LIMIT: Duration = Duration::from_secs(60);
 
 /// Why a process gave no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) reason: FailureReason,
     pub(super) output: String,
-}
-
-/// One benchmark of an executable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) name: String,
-    /// Where all that it runs is reached from: bytes from where the executable is loaded. Not known of criterion itself.
-    pub(super) entry: Option<u64>,
-    /// It measures time.
-    pub(super) timed: bool,
-}
-
-/// The benchmarks in an executable, in its own order and each once. `None`: stopped by the observer.
-pub(super) fn list(
-    bench: &Bench,
-    side: Side,
-    executable: &BenchExecutable,
-) -> anyhow::Result<Option<Result<Vec<Listed>, Broken>>> {
-    let mut command = command(bench, side, executable, &executable.program);
-    command.deadline(bench.process_limit.min(LIST_LIMIT)).keep(LIST_MAX_BYTES, OUTPUT_MAX_BYTES);
-    match executable.harness {
-        Harness::Duet => command.env("PACELINE_DUET", "list"),
-        Harness::Criterion => command.args(["--bench", "--list"]),
-    };
-    let finished = run(bench, executable, &command)?;
-    if finished.stopped() {
-        return Ok(None);
-    }
-    if let Some(broken) = broken(&finished) {
-        return Ok(Some(Err(broken)));
-    }
-    let text = finished.stdout_text();
-    let listed = match executable.harness {
-        Harness::Duet => parse_announcements(&text),
-        Harness::Criterion => parse_list(&text),
-    };
-    Ok(Some(if listed.is_empty() {
-        let output = format!("it lists no benchmarks\n{}", output_of(&finished)).trim_end().to_owned();
-        Err(Broken { reason: FailureReason::BadOutput, output })
-    } else {
-        Ok(listed)
-    }))
 }
 
 /// Runs one benchmark once: the time of an iteration in nanoseconds, see [`undisturbed`]. `None`: stopped by the
@@ -162,7 +115,11 @@ pub(super) fn command_under(
     command
 }
 
-fn run(bench: &Bench, executable: &BenchExecutable, command: &Command) -> anyhow::Result<Finished> {
+pub(super) fn run(
+    bench: &Bench,
+    executable: &BenchExecutable,
+    command: &Command,
+) -> anyhow::Result<Finished> {
     bench.sandbox.run(command, bench.observer).with_context(|| {
         format!("cannot start bench `{}` of `{}`", executable.target.bench, executable.target.package)
     })
@@ -182,43 +139,6 @@ pub(super) fn broken(finished: &Finished) -> Option<Broken> {
 pub(super) fn output_of(finished: &Finished) -> String {
     let stderr = crate::artifact::last_lines(&finished.stderr_tail);
     if stderr.trim().is_empty() { crate::artifact::last_lines(&finished.stdout_text()) } else { stderr }
-}
-
-/// Lines `NAME: benchmark` (criterion before 0.5: `NAME: bench`); anything else is a bench's own talk.
-fn parse_list(text: &str) -> Vec<Listed> {
-    let mut listed = Vec::new();
-    for line in text.lines() {
-        let name = line.strip_suffix(": benchmark").or_else(|| line.strip_suffix(": bench"));
-        if let Some(name) = name {
-            add(&mut listed, Listed { name: name.to_owned(), entry: None, timed: true });
-        }
-    }
-    listed
-}
-
-/// The stand-in's lines: where it is loaded, then its benchmarks.
-fn parse_announcements(text: &str) -> Vec<Listed> {
-    let mut listed = Vec::new();
-    let mut image = None;
-    for said in text.lines().filter_map(|line| Some(line.split_once(MARK)?.1)) {
-        let address = |word: &str| u64::from_str_radix(word, 16).ok();
-        match said.splitn(4, ' ').collect::<Vec<_>>().as_slice() {
-            ["image", at] => image = address(at).filter(|at| *at > 0),
-            ["benchmark", at, kind, name] => {
-                let entry = image.and_then(|image| address(at)?.checked_sub(image));
-                add(&mut listed, Listed { name: (*name).to_owned(), entry, timed: *kind == "time" });
-            }
-            _ => {}
-        }
-    }
-    listed
-}
-
-fn add(listed: &mut Vec<Listed>, found: Listed) {
-    let plain = !found.name.is_empty() && !found.name.chars().any(char::is_control);
-    if plain && !listed.iter().any(|known| known.name == found.name) {
-        listed.push(found);
-    }
 }
 
 /// A filter that matches one name and no other. `--exact` is younger than some criterions in use; a regular expression
@@ -307,37 +227,6 @@ pub(super) fn as_stored(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_of_old_and_new_criterion() {
-        let text = "hello from the bench\nroute/match/1000: benchmark\nold: bench\nroute/match/1000: benchmark\n: benchmark\na: b: benchmark\n\n";
-        let names: Vec<String> = parse_list(text).into_iter().map(|listed| listed.name).collect();
-        assert_eq!(names, ["route/match/1000", "old", "a: b"]);
-        assert!(parse_list("0 tests, 3 benchmarks\n").is_empty());
-    }
-
-    #[test]
-    fn announcements_of_the_stand_in() {
-        let said =
-            |lines: &[&str]| -> String { lines.iter().map(|line| format!("{MARK}{line}\n")).collect() };
-        let text = said(&["image 5500000", "benchmark 5501a40 time route/match (a b)"])
-            + "a bench that prints without an end "
-            + &said(&[
-                "benchmark 5501a50 other cycles",
-                "benchmark 10 time before the image",
-                "benchmark x time",
-            ])
-            + "benchmark 5501a40 time not marked\n";
-        let listed = |name: &str, entry, timed| Listed { name: name.into(), entry, timed };
-        assert_eq!(
-            parse_announcements(&text),
-            [
-                listed("route/match (a b)", Some(0x1a40), true),
-                listed("cycles", Some(0x1a50), false),
-                listed("before the image", None, true),
-            ]
-        );
-    }
 
     #[test]
     fn a_filter_means_its_letters() {

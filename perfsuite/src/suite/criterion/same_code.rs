@@ -1,6 +1,6 @@
 //! Which benchmarks of two executables run the same machine code, by the executables and their linker's maps.
 
-use super::process::Listed;
+use super::listing::Listed;
 use crate::artifact::{BenchExecutable, Harness};
 use crate::codegen::{Comparison, Difference, Entrance, Image};
 use std::collections::BTreeMap;
