@@ -143,7 +143,8 @@ fn measured(repository: &Path, spec: JobSpec, preference: Preference) -> anyhow:
     let sandbox = Sandbox::detect(preference)?;
     let work_dir =
         tempfile::Builder::new().prefix("paceline-review-").tempdir().context("no temporary directory")?;
-    let observer: Arc<dyn Observer> = Arc::new(perfsuite::progress::Bars::on_stderr());
+    let bars = perfsuite::progress::Bars::on_stderr().stopped_by_signals()?;
+    let observer: Arc<dyn Observer> = Arc::new(bars);
     let job = Job {
         spec,
         repository: repository.to_owned(),

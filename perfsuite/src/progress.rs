@@ -4,7 +4,8 @@ use crate::model::wire::{Phase, Progress};
 use crate::observe::Observer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Without a terminal, a line at most this often within one phase: a log of an hour stays readable.
@@ -14,6 +15,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub struct Bars {
     bar: Option<ProgressBar>,
     last: Mutex<Option<(Phase, Instant)>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Bars {
@@ -24,7 +26,31 @@ impl Bars {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, last: Mutex::new(None) }
+        Self { bar, last: Mutex::new(None), stop: Arc::default() }
+    }
+
+    /// From now on SIGINT and SIGTERM ask the work to stop, so that it ends what it has started and removes its files.
+    /// A second one ends this process at once.
+    pub fn stopped_by_signals(self) -> anyhow::Result<Self> {
+        /// What a shell says of a program that SIGINT ended.
+        const INTERRUPTED: i32 = 130;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut signals = {
+            let _entered = runtime.enter();
+            crate::runner::stop_signals()?
+        };
+        let stop = self.stop.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            runtime.block_on(async {
+                if signals.recv().await.is_some() {
+                    stop.store(true, Ordering::Relaxed);
+                    eprintln!("stopping; once more to end at once");
+                    signals.recv().await;
+                    std::process::exit(INTERRUPTED);
+                }
+            });
+        })?;
+        Ok(self)
     }
 
     /// Takes the bar away; what is printed next stands alone.
@@ -90,6 +116,6 @@ impl Observer for Bars {
     }
 
     fn stopped(&self) -> bool {
-        false
+        self.stop.load(Ordering::Relaxed)
     }
 }

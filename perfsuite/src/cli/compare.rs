@@ -72,7 +72,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
         cache_dir: args.cache_dir.clone().unwrap_or_else(cache_dir),
         sandbox: Sandbox::detect(args.sandbox)?,
     };
-    let bars = Bars::on_stderr();
+    let bars = Bars::on_stderr().stopped_by_signals()?;
     let evidence = measure(&job, &bars)?;
     bars.finish();
     if let Some(file) = &args.evidence {

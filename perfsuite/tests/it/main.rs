@@ -9,4 +9,5 @@ mod load;
 mod measure;
 mod repository;
 mod runner;
+mod stopping;
 mod verdict;
