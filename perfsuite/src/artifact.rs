@@ -90,6 +90,8 @@ pub struct Artifacts {
     pub failures: Vec<Failure>,
     /// What people should know: benches left out and why.
     pub notes: Vec<String>,
+    /// Changed files that are neither source nor words, so that benches may read them when they run.
+    pub changed_data: Vec<String>,
     /// `rustc --version --verbose`.
     pub rustc: String,
 }
@@ -106,6 +108,8 @@ pub fn build_both(task: &Task) -> anyhow::Result<Artifacts> {
     };
     let note = format!("The benches were measured with criterion itself, less sharply: {reason}");
     task.observer.log(&note);
+    // The head's build has written to them, and the base is built again.
+    places.clear()?;
     match attempt(task, &places, Harness::Criterion)? {
         Ok(mut artifacts) => {
             artifacts.notes.push(note);
@@ -127,15 +131,16 @@ enum Complaint {
 
 /// Both sides with one harness. The inner error says why criterion's stand-in cannot be had.
 fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Result<Artifacts, String>> {
+    let git_dir = git::git_dir(task.repository)?;
     let mut artifacts = Artifacts {
         suites: task.suites.to_vec(),
         builds: vec![],
         sides: None,
         failures: vec![],
         notes: vec![],
+        changed_data: git::changed_data(&git_dir, task.base, task.head)?,
         rustc: places.rustc.clone(),
     };
-    let git_dir = git::git_dir(task.repository)?;
     let mut built = Vec::new();
     for (side, commit) in [(Side::Base, task.base), (Side::Head, task.head)] {
         stopped(task.observer)?;
@@ -207,7 +212,9 @@ fn build_side(
         let built = match &suite.kind {
             SuiteKind::Criterion(wanted) => {
                 let targets = found.matching(wanted);
-                build::benches(task, places, &cargo, harness, side, wanted, &targets)?
+                let wanted =
+                    build::Wanted { suite: &suite.name, features: &wanted.features, targets: &targets };
+                build::benches(task, places, &cargo, harness, side, wanted)?
                     .map(|benches| drop(paths.benches.insert(suite.name.clone(), benches)))
             }
             SuiteKind::Load(load) => build::server(task, places, &cargo, side, &suite.name, load)?
@@ -247,6 +254,19 @@ impl Places {
         Ok(places)
     }
 
+    /// Empties everything, for a second attempt.
+    fn clear(&self) -> anyhow::Result<()> {
+        for entry in std::fs::read_dir(&self.work).context("cannot read the work directory")? {
+            let path = entry?.path();
+            let directory = std::fs::symlink_metadata(&path)?.is_dir();
+            let removed =
+                if directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        self.lock_made.set(false);
+        Self::make(&self.work, &self.rustc).map(drop)
+    }
+
     /// The checkout that is built: first the base's, then the head's, at one path.
     pub(crate) fn source(&self) -> PathBuf {
         self.work.join("src")
@@ -276,7 +296,8 @@ impl Places {
 
     /// Copies the base's checkout aside, for benches and servers that read files when they run.
     fn park_base(&self) -> anyhow::Result<PathBuf> {
-        let parked = self.work.join("base");
+        // As long as the name of the head's: a program's paths lie on its stack, and move what is beside them.
+        let parked = self.work.join("old");
         copy_tree(&self.source(), &parked)?;
         Ok(parked)
     }

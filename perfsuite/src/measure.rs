@@ -117,6 +117,7 @@ fn run_suites(
         observer,
         base,
         head,
+        changed_data: &artifacts.changed_data,
         limits: Limits { tmp_bytes: TMP_MAX_BYTES, ..limits },
         scratch: &scratch,
         copies: &work.join("copies"),

@@ -67,7 +67,7 @@ const SLOWDOWNS: [Edit; 8] = [
         size: "moderately",
         path: "gateway/src/route/trie.rs",
         natural: "    while let Some((word, after)) = rest.split_first_chunk::<8>() {\n        state = fold(state ^ u64::from_le_bytes(*word), MIX_A);\n",
-        slow: "    while let Some((word, after)) = rest.split_first_chunk::<2>() {\n        state = fold(state ^ u64::from(u16::from_le_bytes(*word)), MIX_A);\n",
+        slow: "    while let Some((word, after)) = rest.split_first_chunk::<8>() {\n        state = fold(fold(state, MIX_A) ^ u64::from_le_bytes(*word), MIX_A);\n",
         benchmarks: &["route/match/", "route/miss/", "route/host/", "route/build/"],
     },
     Edit {

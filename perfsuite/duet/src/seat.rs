@@ -86,19 +86,17 @@ pub(crate) fn take() {
 pub(crate) fn reached(announcement: Announcement) -> Option<Seat> {
     take();
     let mut stage = STAGE.get()?.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = stage.seen.entry(announcement.id.clone()).and_modify(|n| *n += 1).or_insert(1);
+    // One line each, and the same name when it is asked for.
+    let id: String = announcement.id.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let count = stage.seen.entry(id.clone()).and_modify(|n| *n += 1).or_insert(1);
     let id = match *count {
-        1 => announcement.id,
-        n => format!("{} #{n}", announcement.id),
+        1 => id,
+        n => format!("{id} #{n}"),
     };
     match &stage.part {
         Part::List => {
             let kind = if announcement.driven { "time" } else { "other" };
-            stage.say(&format!(
-                "benchmark {:x} {kind} {}",
-                announcement.address,
-                id.replace(['\n', '\r'], " ")
-            ));
+            stage.say(&format!("benchmark {:x} {kind} {}", announcement.address, id));
             None
         }
         Part::Drive { benchmark } if *benchmark == id => {

@@ -2,7 +2,8 @@
 
 /// How `iter_batched` groups its inputs. The only setting that matters to what is measured.
 #[derive(Debug, Eq, PartialEq, Copy, Hash, Clone)]
-#[allow(clippy::manual_non_exhaustive, reason = "criterion has the variant, and benches may name it")]
+// Criterion has the last variant, and benches may name it.
+#[allow(clippy::manual_non_exhaustive)]
 pub enum BatchSize {
     SmallInput,
     LargeInput,

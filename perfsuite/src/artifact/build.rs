@@ -7,9 +7,9 @@ use super::{
     BenchExecutable, Complaint, Harness, Places, Prepared, Task, flags, last_lines, prepare, say, stopped,
 };
 use crate::codegen;
+use crate::model::Side;
 use crate::model::job::LoadSuite;
 use crate::model::wire::Phase;
-use crate::model::{CriterionSuite, Side};
 use crate::process::Echo;
 use anyhow::Context;
 use cargo_metadata::{Message, TargetKind};
@@ -23,6 +23,14 @@ const MESSAGES_MAX_BYTES: usize = 32 << 20;
 /// The compiler's complaints; the end is kept.
 const COMPLAINTS_MAX_BYTES: usize = 256 << 10;
 
+/// The benches of one suite.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) suite: &'a str,
+    pub(super) features: &'a [String],
+    pub(super) targets: &'a [BenchTarget],
+}
+
 /// Builds the benches of one suite.
 ///
 /// A build that fails with criterion's stand-in is tried once more with criterion itself: whose fault it was decides
@@ -34,20 +42,19 @@ pub(super) fn benches(
     cargo: &CargoHome,
     harness: Harness,
     side: Side,
-    suite: &CriterionSuite,
-    targets: &[BenchTarget],
+    wanted: Wanted,
 ) -> anyhow::Result<Result<Vec<BenchExecutable>, Complaint>> {
-    if targets.is_empty() {
+    if wanted.targets.is_empty() {
         return Ok(Ok(vec![]));
     }
     if harness == Harness::Criterion {
-        return Ok(build(task, places, cargo, None, side, suite, targets)?.map_err(Complaint::Build));
+        return Ok(build(task, places, cargo, None, side, wanted)?.map_err(Complaint::Build));
     }
     let standin = match StandIn::put(task, places, cargo)? {
         Ok(standin) => standin,
         Err(reason) => return Ok(Err(Complaint::NoDuet(reason))),
     };
-    let with_it = match build(task, places, cargo, Some(&standin), side, suite, targets)? {
+    let with_it = match build(task, places, cargo, Some(&standin), side, wanted)? {
         Ok(executables) => return Ok(Ok(executables)),
         Err(complaint) => complaint,
     };
@@ -56,7 +63,7 @@ pub(super) fn benches(
         return Ok(Err(Complaint::Build(with_it)));
     }
     say(task.observer, Phase::Building, "building with criterion itself");
-    Ok(Err(match build(task, places, cargo, None, side, suite, targets)? {
+    Ok(Err(match build(task, places, cargo, None, side, wanted)? {
         Err(without_it) => Complaint::Build(without_it),
         Ok(_) => Complaint::NoDuet(format!("they do not build with the stand-in that is driven\n{with_it}")),
     }))
@@ -76,18 +83,17 @@ fn build(
     cargo: &CargoHome,
     standin: Option<&StandIn>,
     side: Side,
-    suite: &CriterionSuite,
-    targets: &[BenchTarget],
+    wanted: Wanted,
 ) -> anyhow::Result<Result<Vec<BenchExecutable>, String>> {
-    let packages: BTreeSet<&str> = targets.iter().map(|target| target.package.as_str()).collect();
+    let packages: BTreeSet<&str> = wanted.targets.iter().map(|target| target.package.as_str()).collect();
     say(
         task.observer,
         Phase::Building,
         &format!("building the benches of {} ({})", list(&packages), side.as_str()),
     );
     let mut executables = Vec::new();
-    for target in targets {
-        match build_one(task, places, cargo, standin, side, suite, target)? {
+    for target in wanted.targets {
+        match build_one(task, places, cargo, standin, side, wanted, target)? {
             Ok(executable) => executables.push(executable),
             Err(complaint) => return Ok(Err(complaint)),
         }
@@ -103,10 +109,12 @@ fn build_one(
     cargo: &CargoHome,
     standin: Option<&StandIn>,
     side: Side,
-    suite: &CriterionSuite,
+    wanted: Wanted,
     target: &BenchTarget,
 ) -> anyhow::Result<Result<BenchExecutable, String>> {
-    let name = file_name(&format!("{}--{}", target.package, target.bench));
+    let harness = if standin.is_some() { Harness::Duet } else { Harness::Criterion };
+    // Two suites may build one bench with other features.
+    let name = file_name(&format!("{}--{}--{}--{harness:?}", wanted.suite, target.package, target.bench));
     let mut prepared = prepare(task, places, cargo, "cargo");
     let command = &mut prepared.command;
     if let Some(standin) = standin {
@@ -119,8 +127,8 @@ fn build_one(
     // Where the repository has a lockfile, it must fit; what was derived from it for the stand-in does.
     command.args((standin.is_some() || !places.lock_made.get()).then_some("--locked"));
     command.args(["--package", &target.package, "--bench", &target.bench]);
-    if !suite.features.is_empty() {
-        command.args(["--features", &suite.features.join(",")]);
+    if !wanted.features.is_empty() {
+        command.args(["--features", &wanted.features.join(",")]);
     }
     let map = PathBuf::from(format!("{name}.map"));
     command.args(["--".to_owned(), codegen::LINK_ARG.to_owned()]);
@@ -138,7 +146,6 @@ fn build_one(
     let kept_map = kept.with_extension("map");
     // A linker that writes none leaves it to the clock.
     let map = keep(places, &map, &kept_map).is_ok().then_some(kept_map);
-    let harness = if standin.is_some() { Harness::Duet } else { Harness::Criterion };
     let digest = digest(&kept)?;
     Ok(Ok(BenchExecutable { target: target.clone(), harness, program: kept, digest, map }))
 }

@@ -3,6 +3,7 @@
 //! Keyed by what decides how dependencies build: lockfile, toolchain, flags. Written after builds of the base only; a
 //! job works on a copy, so nothing from a pull request's build is ever reused.
 
+use super::home::read_bounded;
 use super::{Places, Task, copy_tree, say, stopped};
 use crate::model::wire::Phase;
 use sha2::{Digest, Sha256};
@@ -82,7 +83,10 @@ const MARK: &str = ".last-used";
 
 fn touch(entry: &Path) {
     // Only decides what is evicted first.
-    let _ = std::fs::write(entry.join(MARK), b"");
+    let mark = entry.join(MARK);
+    // A build may have left a link there.
+    let _ = std::fs::remove_file(&mark);
+    let _ = std::fs::File::create_new(&mark);
 }
 
 fn used(entry: &Path) -> Option<SystemTime> {
@@ -91,8 +95,8 @@ fn used(entry: &Path) -> Option<SystemTime> {
 }
 
 fn entry(task: &Task, places: &Places) -> Option<PathBuf> {
-    let lock = std::fs::read(places.source().join("Cargo.lock")).ok()?;
-    let flags = std::fs::read(places.source().join(".cargo/config.toml")).unwrap_or_default();
+    let lock = read_bounded(&places.source().join("Cargo.lock"))?;
+    let flags = read_bounded(&places.source().join(".cargo/config.toml")).unwrap_or_default();
     let walls = if task.sandbox.walled() { "walled" } else { "bare" };
     let mut hash = Sha256::new();
     for part in [FORMAT.as_bytes(), places.rustc.as_bytes(), walls.as_bytes(), &flags, &lock] {

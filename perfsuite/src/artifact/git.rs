@@ -30,19 +30,36 @@ pub(super) fn git_dir(repository: &Path) -> anyhow::Result<PathBuf> {
     Ok(repository)
 }
 
+/// Files that differ between two commits and are neither source nor words: what benches may read when they run.
+pub(super) fn changed_data(git_dir: &Path, base: &Sha, head: &Sha) -> anyhow::Result<Vec<String>> {
+    let output = git(git_dir)
+        .args(["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv"])
+        .args([base.as_str(), head.as_str(), "--"])
+        .output()
+        .context("cannot run git; install it")?;
+    ensure!(
+        output.status.success(),
+        "git cannot compare {base} and {head}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(names.split('\0').filter(|name| is_data(name)).map(str::to_owned).collect())
+}
+
+/// Not Rust, not Cargo's, not prose: everything else could be some benchmark's input.
+fn is_data(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let known = [".rs", ".md"].iter().any(|ending| name.ends_with(ending))
+        || ["Cargo.toml", "Cargo.lock", ".gitignore"].contains(&name)
+        || name.starts_with("LICENSE");
+    !path.is_empty() && !known && !path.starts_with(".github/")
+}
+
 /// Makes the checkout hold exactly the tracked files of `commit`. Files that do not differ from the commit before keep
 /// their times, all others get new ones, which is what cargo goes by.
 pub(super) fn check_out(git_dir: &Path, places: &Places, commit: &Sha) -> anyhow::Result<()> {
-    let output = Command::new("git")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_NO_LAZY_FETCH", "1")
+    let output = git(git_dir)
         .env("GIT_INDEX_FILE", places.index())
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .arg("--git-dir")
-        .arg(git_dir)
         .arg("--work-tree")
         .arg(places.source())
         .args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false"])
@@ -57,4 +74,42 @@ pub(super) fn check_out(git_dir: &Path, places: &Places, commit: &Sha) -> anyhow
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())
+}
+
+/// git on that directory, without anybody's configuration.
+fn git(git_dir: &Path) -> Command {
+    let mut command = Command::new("git");
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE")
+        .env_remove("GIT_INDEX_FILE")
+        .arg("--git-dir")
+        .arg(git_dir);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bench_may_read() {
+        for (path, expect) in [
+            ("benches/data/input.json", true),
+            ("testdata/large.txt", true),
+            ("a/config.toml", true),
+            ("src/lib.rs", false),
+            ("a/Cargo.toml", false),
+            ("docs/guide.md", false),
+            (".github/workflows/ci.yml", false),
+            ("LICENSE-MIT", false),
+            ("", false),
+        ] {
+            assert_eq!(is_data(path), expect, "{path}");
+        }
+    }
 }

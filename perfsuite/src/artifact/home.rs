@@ -90,10 +90,17 @@ pub(super) fn fetch(
     side: Side,
 ) -> anyhow::Result<Result<CargoHome, String>> {
     let lock = places.source().join("Cargo.lock");
-    let made = !lock.is_file();
+    // The checkout is a stranger's: a link in the lockfile's place would be written through.
+    let made = match std::fs::symlink_metadata(&lock) {
+        Ok(meta) if meta.is_file() => false,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        _ => return Ok(Err("Cargo.lock is not a regular file".into())),
+    };
     places.lock_made.set(made);
     if made && side == Side::Head && places.base_lock().is_file() {
-        std::fs::copy(places.base_lock(), &lock).context("cannot give the head the base's lockfile")?;
+        let base = std::fs::read(places.base_lock()).context("cannot read the base's lockfile")?;
+        let mut new = std::fs::File::create_new(&lock).context("cannot make the head's lockfile")?;
+        std::io::Write::write_all(&mut new, &base).context("cannot give the head the base's lockfile")?;
         task.sandbox.give(&places.source())?;
     }
     say(task.observer, Phase::Preparing, &format!("resolving the dependencies of the {}", side.as_str()));
@@ -165,7 +172,7 @@ pub(super) fn host_triple(rustc: &str) -> anyhow::Result<&str> {
     rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")
 }
 
-fn read_bounded(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> Option<Vec<u8>> {
     let plain = std::fs::symlink_metadata(path).ok().filter(|m| m.is_file() && m.len() <= LOCK_MAX_BYTES)?;
     std::fs::read(path).ok().filter(|bytes| bytes.len() as u64 <= plain.len().max(LOCK_MAX_BYTES))
 }

@@ -30,6 +30,8 @@ pub struct Bench<'a> {
     pub observer: &'a dyn Observer,
     pub base: &'a SidePaths,
     pub head: &'a SidePaths,
+    /// Changed files that benches may read: with them, the same machine code proves nothing.
+    pub changed_data: &'a [String],
     pub limits: Limits,
     /// Where processes leave their samples; emptied before each.
     pub scratch: &'a Path,

@@ -135,7 +135,8 @@ pub fn log_ratio(visit: &Visit) -> Option<f64> {
         return log_ratio_of(visit.base, visit.head);
     }
     let ratios: Vec<f64> = visit.pairs.iter().filter_map(|[base, head]| log_ratio_of(*base, *head)).collect();
-    median(&ratios)
+    // A few survivors of a coarse clock are not a sample.
+    if ratios.len() * 2 > visit.pairs.len() { median(&ratios) } else { None }
 }
 
 /// `ln(head / base)` where both are positive and finite, and so is the ratio.

@@ -81,6 +81,12 @@ fn stated(c: &mut Criterion) {
         })
     });
     group.bench_function("never iterates", |_| {});
+    group.bench_function("one call less", |b| {
+        if HEAD == 0 {
+            b.iter_custom(taking(5));
+        }
+        b.iter_custom(taking(9));
+    });
     group.finish();
     if HEAD == 0 {
         c.bench_function("gone", |b| b.iter_custom(taking(5)));
@@ -178,9 +184,10 @@ fn lock_step(preference: Preference) {
         "every way of iterating gives samples: {:?}",
         report.failures
     );
+    let visits = || evidence.series.iter().flat_map(|series| &series.visits);
+    let firsts = |side| visits().filter(|visit| visit.first == side).count();
+    assert!(firsts(Side::Base) > 0 && firsts(Side::Head) > 0, "either side is started first at times");
     for series in &evidence.series {
-        let firsts = |side| series.visits.iter().filter(|visit| visit.first == side).count();
-        assert!(firsts(Side::Base) > 0 && firsts(Side::Head) > 0, "either side is started first at times");
         assert!(series.visits.iter().all(|visit| !visit.pairs.is_empty()), "raw samples are kept");
     }
 
@@ -197,7 +204,9 @@ fn lock_step(preference: Preference) {
     assert_eq!((hangs.side, hangs.reason), (Some(Side::Head), FailureReason::TimedOut));
     let idle = failure("stated/never iterates");
     assert!(idle.output.contains("must call Bencher::iter"), "{}", idle.output);
-    assert_eq!(report.failures.len(), 3, "{:?}", report.failures);
+    let less = failure("stated/one call less");
+    assert!(less.output.contains("iterates 1 times, that of the other side 2 times"), "{}", less.output);
+    assert_eq!(report.failures.len(), 4, "{:?}", report.failures);
 
     let mut sided: Vec<_> = report.one_sided.iter().map(|o| (o.benchmark.0.as_str(), o.side)).collect();
     sided.sort();
@@ -220,6 +229,32 @@ fn benches_are_driven_in_lock_step() {
 #[test]
 fn the_same_without_walls() {
     lock_step(Preference::Off);
+}
+
+#[test]
+fn the_same_code_on_other_data_is_measured() {
+    const READS: &str = r#"
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn work(c: &mut Criterion) {
+    let ns: u64 = std::fs::read_to_string("benches/size.txt").unwrap().trim().parse().unwrap();
+    c.bench_function("reads", |b| b.iter_custom(|n| std::time::Duration::from_nanos(n * ns)));
+}
+
+criterion_group!(benches, work);
+criterion_main!(benches);
+"#;
+    let Some(repository) = on_criterion(READS) else { return };
+    repository.write("benches/size.txt", "100\n");
+    let base = repository.commit("base");
+    repository.write("benches/size.txt", "150\n");
+    let head = repository.commit("head");
+    let scene = scene(&repository, &base, &head, Preference::Auto);
+    let (evidence, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    assert_eq!((evidence.identical.len(), evidence.unaffected.len()), (0, 0));
+    assert_eq!(verdict_of(&report, "reads"), Some(Verdict::Slower), "{:?}", report.failures);
+    let words = report.environment.warnings.join("\n");
+    assert!(words.contains("they may read what changed: benches/size.txt"), "{words}");
 }
 
 #[test]

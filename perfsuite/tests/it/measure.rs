@@ -229,3 +229,20 @@ impl<F: Fn(&Progress) -> bool + Send + Sync> Observer for StopWhen<F> {
         self.stop.load(Ordering::Relaxed)
     }
 }
+
+#[test]
+fn a_link_in_the_lockfiles_place_is_not_written_through() {
+    let repository = Repository::with_benches(BASE);
+    let base = repository.commit("base");
+    let outside = tempfile::tempdir().unwrap();
+    let victim = outside.path().join("victim");
+    repository.remove("Cargo.lock");
+    std::os::unix::fs::symlink(&victim, repository.path().join("Cargo.lock")).unwrap();
+    let head = repository.commit("head");
+    let scene = scene(&repository, &base, &head, Preference::Auto);
+    let (_, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    let broken = report.broken_build().expect("a build that says so");
+    assert_eq!(broken.side, Side::Head);
+    assert_eq!(broken.error.as_deref(), Some("Cargo.lock is not a regular file"));
+    assert!(!victim.exists());
+}

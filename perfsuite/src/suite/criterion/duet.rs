@@ -58,8 +58,8 @@ pub(super) fn plan(
     rng: &mut StdRng,
     patience: Duration,
 ) -> Result<Plan, Ended> {
-    let program = copy(bench, benchmark, Side::Base, rng)?;
-    let mut player = Player::start(bench, Side::Base, &benchmark.base, &program, &benchmark.name, patience)?;
+    let until = Instant::now() + patience;
+    let mut player = start(bench, benchmark, Side::Base, rng, until)?;
     player.ready()?;
     let began = Instant::now();
     player.state()?;
@@ -77,7 +77,35 @@ pub(super) fn plan(
     };
     let (states, pairs) = shape(batch_ns, state_ns);
     let warmed = batch_ns < nanos(COLD);
-    Ok(Plan { iterations, states, pairs, warmed, pinned: !player.threaded() })
+    let mut alone = is_alone(&mut player, iterations)?;
+    drop(player);
+    // The head may be what brings threads.
+    let mut head = start(bench, benchmark, Side::Head, rng, until)?;
+    head.ready()?;
+    head.state()?;
+    head.run(1)?;
+    alone &= is_alone(&mut head, iterations)?;
+    Ok(Plan { iterations, states, pairs, warmed, pinned: alone })
+}
+
+/// Whether a batch runs on its process's one thread and waits for nobody.
+fn is_alone(player: &mut Player, iterations: u64) -> Result<bool, Ended> {
+    /// A batch waits once to be told, and a stray page or lock may make it wait again.
+    const WAITS_MAX: u64 = 4;
+    let before = player.waits();
+    player.run(iterations)?;
+    Ok(player.waits() - before <= WAITS_MAX && !player.threaded())
+}
+
+fn start<'a>(
+    bench: &'a Bench<'a>,
+    benchmark: &Benchmark,
+    side: Side,
+    rng: &mut StdRng,
+    until: Instant,
+) -> Result<Player<'a>, Ended> {
+    let program = copy(bench, benchmark, side, rng)?;
+    Player::start(bench, side, benchmark.executable(side), &program, &benchmark.name, until)
 }
 
 /// One visit: the raw times of an iteration in every pair of batches.
@@ -90,23 +118,24 @@ pub(super) fn visit(
 ) -> Result<Visit, Ended> {
     let _pinned = if plan.pinned { pin(rng) } else { None };
     let first = if rng.random_bool(0.5) { Side::Base } else { Side::Head };
-    let start = |side: Side, rng: &mut StdRng| {
-        let executable = benchmark.executable(side);
-        let program = copy(bench, benchmark, side, rng)?;
-        Player::start(bench, side, executable, &program, &benchmark.name, patience)
-    };
+    let until = Instant::now() + patience;
     let mut players = match first {
         Side::Base => {
-            let base = start(Side::Base, rng)?;
-            [base, start(Side::Head, rng)?]
+            let base = start(bench, benchmark, Side::Base, rng, until)?;
+            [base, start(bench, benchmark, Side::Head, rng, until)?]
         }
         Side::Head => {
-            let head = start(Side::Head, rng)?;
-            [start(Side::Base, rng)?, head]
+            let head = start(bench, benchmark, Side::Head, rng, until)?;
+            [start(bench, benchmark, Side::Base, rng, until)?, head]
         }
     };
+    let mut calls = [0; 2];
     for side in either_order(rng) {
-        players[side as usize].ready()?;
+        calls[side as usize] = players[side as usize].ready()?;
+    }
+    // Each side is driven at its last call: with another number of them these are other routines.
+    if calls[0] != calls[1] {
+        return Err(players[1].iterates_otherwise(calls[1], calls[0]));
     }
     let mut pairs = Vec::with_capacity((plan.states * plan.pairs) as usize);
     for _ in 0..plan.states {

@@ -42,7 +42,7 @@ pub(super) fn count(
                 if Instant::now() >= end {
                     return Ok(None);
                 }
-                match run(bench, benchmark, side, iterations * times, rng, patience)? {
+                match run(bench, benchmark, side, iterations * times, rng, Instant::now() + patience)? {
                     Some(instructions) => *total = instructions,
                     None => return Ok(None),
                 }
@@ -64,12 +64,12 @@ fn run(
     side: Side,
     iterations: u64,
     rng: &mut StdRng,
-    patience: Duration,
+    until: Instant,
 ) -> Result<Option<f64>, Ended> {
     let program = copy(bench, benchmark, side, rng)?;
     let executable = benchmark.executable(side);
     let mut player =
-        Player::start_under(&CALLGRIND, bench, side, executable, &program, &benchmark.name, patience)?;
+        Player::start_under(&CALLGRIND, bench, side, executable, &program, &benchmark.name, until)?;
     player.ready()?;
     player.state()?;
     player.run(iterations)?;

@@ -60,6 +60,15 @@ pub fn take(bench: &Bench, suites: &[SuiteSpec]) -> anyhow::Result<Inventory> {
         }
         take_suite(bench, &suite.name, &base, &head, &mut inventory)?;
     }
+    if let (Some(first), false) = (bench.changed_data.first(), inventory.benchmarks.is_empty()) {
+        let more = match bench.changed_data.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        inventory.notes.push(format!(
+            "benchmarks were measured whether or not their machine code differs, since they may read what changed: {first}{more}"
+        ));
+    }
     if inventory.benchmarks.len() > BENCHMARKS_MAX {
         let left = inventory.benchmarks.len() - BENCHMARKS_MAX;
         inventory.benchmarks.truncate(BENCHMARKS_MAX);
@@ -96,6 +105,7 @@ fn take_suite(
     for ((package, name), pair) in pairs {
         if let (Some(base), Some(head)) = (pair.base, pair.head)
             && base.digest == head.digest
+            && bench.changed_data.is_empty()
         {
             inventory.identical.push(format!("{package}/{name}"));
             continue;
@@ -141,14 +151,15 @@ fn take_suite(
         let same = same.unwrap_or_default();
         for listed in in_base.iter().filter(|listed| has(&in_head, &listed.name)) {
             let called = &listed.name;
-            if !listed.timed {
+            let timed = |found: &[Listed]| found.iter().any(|listed| listed.name == *called && listed.timed);
+            if !timed(&in_base) || !timed(&in_head) {
                 inventory.notes.push(format!("{called} is not measured: its measurement is not time"));
                 continue;
             }
             // Two executables of a suite may use one name.
             let id = if seen.insert(called.clone()) { called.clone() } else { format!("{name}/{called}") };
             let id = BenchmarkId(id);
-            if let Some(&functions) = same.get(called) {
+            if let Some(&functions) = same.get(called).filter(|_| bench.changed_data.is_empty()) {
                 inventory.unaffected.push(Unaffected { suite: suite.to_owned(), benchmark: id, functions });
                 continue;
             }

@@ -31,7 +31,7 @@ pub(super) fn list(
     let mut command = command(bench, side, executable, &executable.program);
     command.deadline(bench.process_limit.min(LIST_LIMIT)).keep(LIST_MAX_BYTES, OUTPUT_MAX_BYTES);
     match executable.harness {
-        Harness::Duet => command.env("PACELINE_DUET", "list"),
+        Harness::Duet => command.arg("--bench").env("PACELINE_DUET", "list"),
         Harness::Criterion => command.args(["--bench", "--list"]),
     };
     let finished = run(bench, executable, &command)?;
@@ -40,6 +40,10 @@ pub(super) fn list(
     }
     if let Some(broken) = broken(&finished) {
         return Ok(Some(Err(broken)));
+    }
+    if finished.stdout_cut {
+        let output = format!("it prints more than {} MiB while it lists", LIST_MAX_BYTES >> 20);
+        return Ok(Some(Err(Broken { reason: FailureReason::BadOutput, output })));
     }
     let text = finished.stdout_text();
     let listed = match executable.harness {

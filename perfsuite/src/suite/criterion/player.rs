@@ -4,6 +4,7 @@ use super::Bench;
 use super::process::{Broken, broken, command_under, output_of};
 use crate::artifact::{BenchExecutable, Stopped};
 use crate::model::{FailureReason, Side};
+use crate::process::Finished;
 use crate::sandbox::Running;
 use anyhow::Context;
 use std::io::ErrorKind;
@@ -46,8 +47,8 @@ pub(super) struct Player<'a> {
     bench: &'a Bench<'a>,
     side: Side,
     running: Option<Running>,
-    /// No single answer may take longer.
-    patience: Duration,
+    /// Everything that is asked of it must be answered by then.
+    until: Instant,
 }
 
 impl<'a> Player<'a> {
@@ -58,9 +59,9 @@ impl<'a> Player<'a> {
         executable: &BenchExecutable,
         program: &Path,
         name: &str,
-        patience: Duration,
+        until: Instant,
     ) -> Result<Player<'a>, Ended> {
-        Self::start_under(&[], bench, side, executable, program, name, patience)
+        Self::start_under(&[], bench, side, executable, program, name, until)
     }
 
     /// The same under a tool.
@@ -72,10 +73,11 @@ impl<'a> Player<'a> {
         executable: &BenchExecutable,
         program: &Path,
         name: &str,
-        patience: Duration,
+        until: Instant,
     ) -> Result<Player<'a>, Ended> {
         let mut command = command_under(bench, side, executable, program, tool);
         command
+            .arg("--bench")
             .env("PACELINE_DUET", "drive")
             .env("PACELINE_DUET_BENCHMARK", name)
             // Every answer has its own limit; this one holds when nobody asks any more.
@@ -85,12 +87,13 @@ impl<'a> Player<'a> {
         let running = bench.sandbox.spawn(&command).with_context(|| {
             format!("cannot start bench `{}` of `{}`", executable.target.bench, executable.target.package)
         })?;
-        Ok(Player { bench, side, running: Some(running), patience })
+        Ok(Player { bench, side, running: Some(running), until })
     }
 
-    /// Waits until it is at its benchmark.
-    pub(super) fn ready(&mut self) -> Result<(), Ended> {
-        self.hear_word("ready").map(drop)
+    /// Waits until it is at its benchmark. How often the benchmark's closure iterates.
+    pub(super) fn ready(&mut self) -> Result<u32, Ended> {
+        let said = self.hear_word("ready")?;
+        said.parse().map_err(|_| self.bad_output(&format!("it answered `ready {said}`")))
     }
 
     /// Has the benchmark make its state afresh, up to where it iterates.
@@ -114,11 +117,27 @@ impl<'a> Player<'a> {
     pub(super) fn end(mut self) -> Result<String, Ended> {
         self.tell("end")?;
         let Some(running) = self.running.take() else { return Err(self.bad_output("it is over")) };
-        let finished = running.finish().map_err(anyhow::Error::from)?;
+        let finished = farewell(running).map_err(anyhow::Error::from)?;
         match broken(&finished) {
             Some(broken) => Err(Ended::Broken { side: self.side, broken }),
             None => Ok(finished.stderr_tail),
         }
+    }
+
+    /// How often it has waited for something. A batch that waits has threads that come and go, or sleeps.
+    pub(super) fn waits(&self) -> u64 {
+        let read = || {
+            let pid = self.running.as_ref()?.pid().ok()?;
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse().ok()
+        };
+        read().unwrap_or(0)
+    }
+
+    /// The failure of a side whose closure iterates another number of times than the other side's.
+    pub(super) fn iterates_otherwise(&self, here: u32, other: u32) -> Ended {
+        self.bad_output(&format!("its closure iterates {here} times, that of the other side {other} times"))
     }
 
     /// Whether the bench has threads beside its own, which need cores of their own.
@@ -141,12 +160,15 @@ impl<'a> Player<'a> {
 
     /// The rest of the next marked line, which must begin with `word`.
     fn hear_word(&mut self, word: &str) -> Result<String, Ended> {
-        let until = Instant::now() + self.patience;
+        let asked = Instant::now();
         loop {
             let Some(running) = &mut self.running else { return Err(self.bad_output("it is over")) };
-            let left = until.saturating_duration_since(Instant::now());
+            let left = self.until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.hung());
+                return Err(self.hung(asked.elapsed()));
+            }
+            if self.bench.observer.stopped() {
+                return Err(Ended::Failed(Stopped.into()));
             }
             match running.read_line(left.min(TICK)) {
                 Ok(Some(line)) => {
@@ -159,11 +181,7 @@ impl<'a> Player<'a> {
                     return Ok(rest.to_owned());
                 }
                 Ok(None) => return Err(self.over()),
-                Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    if self.bench.observer.stopped() {
-                        return Err(Ended::Failed(Stopped.into()));
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::TimedOut => {}
                 Err(error) if error.kind() == ErrorKind::InvalidData => {
                     return Err(self.bad_output(&error.to_string()));
                 }
@@ -175,7 +193,7 @@ impl<'a> Player<'a> {
     /// It ended by itself: how, and with which last words.
     fn over(&mut self) -> Ended {
         let Some(running) = self.running.take() else { return self.bad_output("it is over") };
-        let finished = match running.finish() {
+        let finished = match farewell(running) {
             Ok(finished) => finished,
             Err(error) => return Ended::Failed(error.into()),
         };
@@ -186,8 +204,8 @@ impl<'a> Player<'a> {
         Ended::Broken { side: self.side, broken }
     }
 
-    fn hung(&mut self) -> Ended {
-        let words = format!("no answer within {:.1} s", self.patience.as_secs_f64());
+    fn hung(&mut self, waited: Duration) -> Ended {
+        let words = format!("no answer within {:.1} s", waited.as_secs_f64());
         let output = match self.running.take() {
             Some(running) => {
                 running.kill();
@@ -203,4 +221,17 @@ impl<'a> Player<'a> {
         let broken = Broken { reason: FailureReason::BadOutput, output: words.chars().take(1_000).collect() };
         Ended::Broken { side: self.side, broken }
     }
+}
+
+/// What is left of a program that has ended, or says that it does: one that lingers is killed.
+fn farewell(running: Running) -> std::io::Result<Finished> {
+    const FAREWELL_MAX: Duration = Duration::from_secs(2);
+    let until = Instant::now() + FAREWELL_MAX;
+    while !running.has_ended() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if !running.has_ended() {
+        running.kill();
+    }
+    running.finish()
 }

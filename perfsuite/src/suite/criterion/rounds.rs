@@ -6,7 +6,7 @@ use super::instructions;
 use super::inventory::Benchmark;
 use super::player::Ended;
 use super::process::{self, Broken};
-use crate::artifact::{Harness, Stopped};
+use crate::artifact::{Harness, Stopped, stopped};
 use crate::model::wire::{Phase, Progress};
 use crate::model::{Failure, FailureReason, Instructions, Metric, Series, Side, Visit};
 use crate::verdict::comparison::{CONFIRMED_BY_SIZE, log_ratio};
@@ -62,6 +62,7 @@ pub fn measure(bench: &Bench, benchmarks: &[Benchmark], pace: Pace) -> anyhow::R
         }
         turn.shuffle(&mut rng);
         for index in turn {
+            stopped(bench.observer)?;
             progress(bench, &tracks, index);
             let left = end.saturating_duration_since(Instant::now());
             let track = &mut tracks[index];
@@ -90,6 +91,7 @@ fn ask_second_witness(
         return Ok(uncounted);
     }
     for track in tracks.iter_mut().filter(|track| track.is_suspect(rule)) {
+        stopped(bench.observer)?;
         let Some(plan) = track.plan else { continue };
         bench.observer.progress(Progress {
             phase: Phase::Measuring,
