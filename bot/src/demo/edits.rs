@@ -64,7 +64,7 @@ const SLOWDOWNS: [Edit; 8] = [
     },
     Edit {
         function: "route::Trie::hash",
-        size: "moderately",
+        size: "much",
         path: "gateway/src/route/trie.rs",
         natural: "    let mut rest = text;\n",
         slow: "    let text = text.to_vec();\n    let mut rest = text.as_slice();\n",
