@@ -33,7 +33,7 @@ pub struct Bench<'a> {
     /// Changed files that benches may read: with them, the same machine code proves nothing.
     pub changed_data: &'a [String],
     pub limits: Limits,
-    /// Where processes leave their samples; emptied before each.
+    /// Where processes of criterion itself leave their samples; emptied before each of them.
     pub scratch: &'a Path,
     /// For copies of executables; never seen by measured code.
     pub copies: &'a Path,

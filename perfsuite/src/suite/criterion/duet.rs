@@ -105,7 +105,7 @@ fn start<'a>(
     until: Instant,
 ) -> Result<Player<'a>, Ended> {
     let program = copy(bench, benchmark, side, rng)?;
-    Player::start(bench, side, benchmark.executable(side), &program, &benchmark.name, until)
+    Player::start(&[], bench, side, benchmark.executable(side), &program, &benchmark.name, until)
 }
 
 /// One visit: the raw times of an iteration in every pair of batches.

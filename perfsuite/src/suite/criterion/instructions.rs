@@ -68,8 +68,7 @@ fn run(
 ) -> Result<Option<f64>, Ended> {
     let program = copy(bench, benchmark, side, rng)?;
     let executable = benchmark.executable(side);
-    let mut player =
-        Player::start_under(&CALLGRIND, bench, side, executable, &program, &benchmark.name, until)?;
+    let mut player = Player::start(&CALLGRIND, bench, side, executable, &program, &benchmark.name, until)?;
     player.ready()?;
     player.state()?;
     player.run(iterations)?;

@@ -52,21 +52,9 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// Starts a process from `program`, a copy of the executable, that will come to the benchmark `name`.
+    /// Starts a process from `program`, a copy of the executable, that will come to the benchmark `name`; under `tool`
+    /// where that is not empty.
     pub(super) fn start(
-        bench: &'a Bench<'a>,
-        side: Side,
-        executable: &BenchExecutable,
-        program: &Path,
-        name: &str,
-        until: Instant,
-    ) -> Result<Player<'a>, Ended> {
-        Self::start_under(&[], bench, side, executable, program, name, until)
-    }
-
-    /// The same under a tool.
-    #[allow(clippy::too_many_arguments, reason = "those of `start`, and the tool")]
-    pub(super) fn start_under(
         tool: &[&str],
         bench: &'a Bench<'a>,
         side: Side,
