@@ -42,7 +42,17 @@ pub struct Task<'a> {
     /// Must exist; absolute.
     pub work: PathBuf,
     pub cache: PathBuf,
+    pub linking: Linking,
     pub limits: Limits,
+}
+
+/// How the two sides' bench executables are linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linking {
+    Alike,
+    /// The head's functions in order of their names instead of their object files: the same code at other places, for
+    /// calibration.
+    HeadSorted,
 }
 
 /// What a bench executable was linked with, which decides how it is run.

@@ -1,13 +1,13 @@
 //! One job, whole: two commits in, evidence out. Blocking; meant for a thread of its own.
 
-use crate::artifact::{Artifacts, SidePaths, Task, build_both, stopped};
+use crate::artifact::{Artifacts, Linking, SidePaths, Task, build_both, stopped};
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
 use crate::model::{Evidence, Failure, JobSpec, LoadSuite, Series, SuiteKind};
 use crate::observe::Observer;
 use crate::sandbox::{Limits, Sandbox};
-use crate::suite::criterion::{self, Bench, Inventory, Pace};
+use crate::suite::criterion::{self, Bench, Inventory, Pace, Until};
 use crate::suite::load::{self, LoadContext, SideFiles};
 use crate::verdict::Rule;
 use anyhow::Context;
@@ -48,27 +48,16 @@ pub fn measure_within(
     observer: &dyn Observer,
     process_limit: Duration,
 ) -> anyhow::Result<Evidence> {
-    job.sandbox.permit(job.spec.trust).map_err(anyhow::Error::msg)?;
     let watch = Watch::begin();
     let started_ms = now_ms();
-    let limits = Limits { memory_bytes: job.spec.limits.memory_bytes, ..Limits::default() };
     let work = directory(&job.work_dir)?;
-    let task = Task {
-        sandbox: &job.sandbox,
-        observer,
-        repository: &job.repository,
-        base: &job.spec.base,
-        head: &job.spec.head,
-        suites: &job.spec.suites,
-        work: work.clone(),
-        cache: directory(&job.cache_dir)?,
-        limits: Limits { deadline: Duration::from_secs(job.spec.limits.build_seconds), ..limits },
-    };
-    let artifacts = build_both(&task)?;
+    let artifacts = build(job, observer, &work, Linking::Alike)?;
     let mut found = Found { notes: artifacts.notes.clone(), ..Found::default() };
     found.failures.extend(artifacts.failures.clone());
-    if artifacts.sides.is_some() {
-        run_suites(job, observer, &work, limits, process_limit, &artifacts, &mut found)?;
+    if let Some((base, head)) = &artifacts.sides {
+        let place = BenchPlace::make(&work)?;
+        let bench = place.bench(job, observer, &artifacts, (base, head), process_limit);
+        run_suites(job, &bench, &artifacts, &mut found)?;
     }
     let mut environment = watch.end(&job.sandbox, Some(&artifacts.rustc));
     environment.warnings.extend(found.notes);
@@ -89,6 +78,68 @@ pub fn measure_within(
     })
 }
 
+/// Both sides, where the job's limits and walls allow.
+pub(crate) fn build(
+    job: &Job,
+    observer: &dyn Observer,
+    work: &Path,
+    linking: Linking,
+) -> anyhow::Result<Artifacts> {
+    job.sandbox.permit(job.spec.trust).map_err(anyhow::Error::msg)?;
+    build_both(&Task {
+        sandbox: &job.sandbox,
+        observer,
+        repository: &job.repository,
+        base: &job.spec.base,
+        head: &job.spec.head,
+        suites: &job.spec.suites,
+        work: work.to_owned(),
+        cache: directory(&job.cache_dir)?,
+        linking,
+        limits: Limits { deadline: Duration::from_secs(job.spec.limits.build_seconds), ..limits(job) },
+    })
+}
+
+fn limits(job: &Job) -> Limits {
+    Limits { memory_bytes: job.spec.limits.memory_bytes, ..Limits::default() }
+}
+
+/// Where benches leave their files.
+pub(crate) struct BenchPlace {
+    scratch: PathBuf,
+    copies: PathBuf,
+}
+
+impl BenchPlace {
+    pub(crate) fn make(work: &Path) -> anyhow::Result<BenchPlace> {
+        let scratch = work.join("samples");
+        std::fs::create_dir_all(&scratch).context("cannot make a directory for samples")?;
+        Ok(BenchPlace { scratch, copies: work.join("copies") })
+    }
+
+    pub(crate) fn bench<'a>(
+        &'a self,
+        job: &'a Job,
+        observer: &'a dyn Observer,
+        artifacts: &'a Artifacts,
+        (base, head): (&'a SidePaths, &'a SidePaths),
+        process_limit: Duration,
+    ) -> Bench<'a> {
+        Bench {
+            sandbox: &job.sandbox,
+            observer,
+            base,
+            head,
+            changed_data: &artifacts.changed_data,
+            all: false,
+            limits: Limits { tmp_bytes: TMP_MAX_BYTES, ..limits(job) },
+            scratch: &self.scratch,
+            copies: &self.copies,
+            process_limit,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Found {
     inventory: Inventory,
@@ -99,31 +150,10 @@ struct Found {
     measured: Duration,
 }
 
-fn run_suites(
-    job: &Job,
-    observer: &dyn Observer,
-    work: &Path,
-    limits: Limits,
-    process_limit: Duration,
-    artifacts: &Artifacts,
-    found: &mut Found,
-) -> anyhow::Result<()> {
-    let Some((base, head)) = &artifacts.sides else { return Ok(()) };
-    let scratch = work.join("samples");
-    std::fs::create_dir_all(&scratch).context("cannot make a directory for samples")?;
+fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found) -> anyhow::Result<()> {
+    let (observer, base, head) = (bench.observer, bench.base, bench.head);
     let began = Instant::now();
-    let bench = Bench {
-        sandbox: &job.sandbox,
-        observer,
-        base,
-        head,
-        changed_data: &artifacts.changed_data,
-        limits: Limits { tmp_bytes: TMP_MAX_BYTES, ..limits },
-        scratch: &scratch,
-        copies: &work.join("copies"),
-        process_limit,
-    };
-    let mut inventory = criterion::take(&bench, &artifacts.suites)?;
+    let mut inventory = criterion::take(bench, &artifacts.suites)?;
     found.failures.append(&mut inventory.failures);
     found.notes.append(&mut inventory.notes);
     let (scenarios, identical) = scenarios(artifacts, base, head);
@@ -137,8 +167,8 @@ fn run_suites(
     // What scenarios will want, at most half; they get the rest too when the benches end early.
     let kept = load::SCENARIO_LIMIT * u32::try_from(scenarios.len()).unwrap_or(u32::MAX);
     let benches = budget.saturating_sub(began.elapsed()).saturating_sub(kept.min(budget / 2));
-    let pace = Pace { rule: &rule, seed: job.spec.seed, budget: benches };
-    let measured = criterion::measure(&bench, &inventory.benchmarks, pace)?;
+    let pace = Pace { until: Until::Decided(&rule), seed: job.spec.seed, budget: benches };
+    let measured = criterion::measure(bench, &inventory.benchmarks, pace)?;
     found.series.extend(measured.series);
     found.failures.extend(measured.failures);
     found.notes.extend(measured.notes);
@@ -156,7 +186,7 @@ fn run_suites(
             rule: &rule,
             seed: job.spec.seed.wrapping_add(index as u64),
             deadline: Instant::now() + share,
-            memory_bytes: limits.memory_bytes,
+            memory_bytes: bench.limits.memory_bytes,
             perfsuite: load::perfsuite_argv().context("cannot tell where this program is")?,
         });
         stopped(observer)?;
@@ -201,7 +231,7 @@ fn scenarios<'a>(
     (scenarios, identical)
 }
 
-fn directory(path: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn directory(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
     path.canonicalize().with_context(|| format!("cannot use {}", path.display()))
 }

@@ -4,7 +4,8 @@ use super::discover::BenchTarget;
 use super::home::CargoHome;
 use super::standin::StandIn;
 use super::{
-    BenchExecutable, Complaint, Harness, Places, Prepared, Task, flags, last_lines, prepare, say, stopped,
+    BenchExecutable, Complaint, Harness, Linking, Places, Prepared, Task, flags, last_lines, prepare, say,
+    stopped,
 };
 use crate::codegen;
 use crate::model::Side;
@@ -133,6 +134,9 @@ fn build_one(
     let map = PathBuf::from(format!("{name}.map"));
     command.args(["--".to_owned(), codegen::LINK_ARG.to_owned()]);
     command.arg(format!("-Clink-arg=-Wl,-Map={}", prepared.seen_target.join(&map).display()));
+    if side == Side::Head && task.linking == Linking::HeadSorted {
+        command.arg("-Clink-arg=-Wl,--sort-section=name");
+    }
     let messages = match run(task, &mut prepared)? {
         Ok(messages) => messages,
         Err(complaint) => return Ok(Err(complaint)),

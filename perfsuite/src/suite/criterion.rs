@@ -15,7 +15,7 @@ mod rounds;
 mod same_code;
 
 pub use inventory::{Benchmark, Inventory, take};
-pub use rounds::{Measured, Pace, measure};
+pub use rounds::{Measured, Pace, Until, measure};
 
 use crate::artifact::SidePaths;
 use crate::model::Side;
@@ -32,6 +32,8 @@ pub struct Bench<'a> {
     pub head: &'a SidePaths,
     /// Changed files that benches may read: with them, the same machine code proves nothing.
     pub changed_data: &'a [String],
+    /// Benchmarks whose machine code is the same are measured as well.
+    pub all: bool,
     pub limits: Limits,
     /// Where processes of criterion itself leave their samples; emptied before each of them.
     pub scratch: &'a Path,

@@ -106,6 +106,7 @@ fn take_suite(
         if let (Some(base), Some(head)) = (pair.base, pair.head)
             && base.digest == head.digest
             && bench.changed_data.is_empty()
+            && !bench.all
         {
             inventory.identical.push(format!("{package}/{name}"));
             continue;
@@ -159,7 +160,8 @@ fn take_suite(
             // Two executables of a suite may use one name.
             let id = if seen.insert(called.clone()) { called.clone() } else { format!("{name}/{called}") };
             let id = BenchmarkId(id);
-            if let Some(&functions) = same.get(called).filter(|_| bench.changed_data.is_empty()) {
+            if let Some(&functions) = same.get(called).filter(|_| bench.changed_data.is_empty() && !bench.all)
+            {
                 inventory.unaffected.push(Unaffected { suite: suite.to_owned(), benchmark: id, functions });
                 continue;
             }

@@ -26,10 +26,41 @@ const PATIENCE_MIN: Duration = Duration::from_secs(5);
 /// How long, in which order, by which rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace<'a> {
-    pub rule: &'a Rule,
+    pub until: Until<'a>,
     pub seed: u64,
     /// No visit begins after this, nor one that would not end before it.
     pub budget: Duration,
+}
+
+/// When a benchmark has been visited often enough.
+#[derive(Clone, Copy, Debug)]
+pub enum Until<'a> {
+    /// The rule has decided, or the cap is reached.
+    Decided(&'a Rule),
+    /// So many visits, whatever they say: what a rule is tried on must not have been chosen by one.
+    Visits(usize),
+}
+
+impl Until<'_> {
+    /// `ratios` are those of the usable among `visits`, the newest visit included.
+    fn reached(self, visits: usize, ratios: &[f64], newest_usable: bool) -> bool {
+        match self {
+            Until::Visits(wanted) => visits >= wanted,
+            Until::Decided(rule) => {
+                let at_look = LOOKS.contains(&ratios.len()) && newest_usable;
+                // Visits without a usable value bring no look nearer: they count against the cap all the same.
+                at_look && rule.decide(ratios) != Decision::Go || visits >= VISITS_MAX
+            }
+        }
+    }
+
+    /// The most visits that a benchmark can get.
+    fn visits_max(self) -> usize {
+        match self {
+            Until::Decided(_) => VISITS_MAX,
+            Until::Visits(wanted) => wanted,
+        }
+    }
 }
 
 /// What the rounds have seen.
@@ -63,17 +94,20 @@ pub fn measure(bench: &Bench, benchmarks: &[Benchmark], pace: Pace) -> anyhow::R
         turn.shuffle(&mut rng);
         for index in turn {
             stopped(bench.observer)?;
-            progress(bench, &tracks, index);
+            progress(bench, &tracks, index, pace.until.visits_max());
             let left = end.saturating_duration_since(Instant::now());
             let track = &mut tracks[index];
             if !track.fits(left) {
                 track.state = State::OutOfTime;
                 continue;
             }
-            track.visit(bench, pace.rule, &mut rng, left)?;
+            track.visit(bench, pace.until, &mut rng, left)?;
         }
     }
-    let uncounted = ask_second_witness(bench, &mut tracks, pace.rule, &mut rng, end)?;
+    let uncounted = match pace.until {
+        Until::Decided(rule) => ask_second_witness(bench, &mut tracks, rule, &mut rng, end)?,
+        Until::Visits(_) => 0,
+    };
     Ok(outcome(tracks, uncounted))
 }
 
@@ -159,7 +193,7 @@ impl<'a> Track<'a> {
         mean * needed <= left
     }
 
-    fn visit(&mut self, bench: &Bench, rule: &Rule, rng: &mut StdRng, left: Duration) -> anyhow::Result<()> {
+    fn visit(&mut self, bench: &Bench, until: Until, rng: &mut StdRng, left: Duration) -> anyhow::Result<()> {
         let began = Instant::now();
         let patience = self.patience(bench);
         // The last visit may end a little late; a hang may not hold up the end.
@@ -196,10 +230,7 @@ impl<'a> Track<'a> {
         let ratio = log_ratio(&visit);
         self.visits.push(visit);
         self.ratios.extend(ratio);
-        let at_look = LOOKS.contains(&self.ratios.len()) && ratio.is_some();
-        let decided = at_look && rule.decide(&self.ratios) != Decision::Go;
-        // Visits without a usable value bring no look nearer: they count against the cap all the same.
-        if decided || self.visits.len() >= VISITS_MAX {
+        if until.reached(self.visits.len(), &self.ratios, ratio.is_some()) {
             self.state = State::Decided;
         }
         Ok(())
@@ -245,17 +276,17 @@ impl<'a> Track<'a> {
 }
 
 /// Counted in visits to the cap; a benchmark that is decided early is done at once.
-fn progress(bench: &Bench, tracks: &[Track], index: usize) {
+fn progress(bench: &Bench, tracks: &[Track], index: usize, visits_max: usize) {
     let done: usize = tracks
         .iter()
-        .map(|track| if track.state == State::Open { track.visits.len() } else { VISITS_MAX })
+        .map(|track| if track.state == State::Open { track.visits.len() } else { visits_max })
         .sum();
     let track = &tracks[index];
     bench.observer.progress(Progress {
         phase: Phase::Measuring,
         text: format!("measuring {}, visit {}", track.benchmark.id, track.visits.len() + 1),
         done: done as u64,
-        total: (tracks.len() * VISITS_MAX) as u64,
+        total: (tracks.len() * visits_max) as u64,
     });
 }
 
