@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use work::Work;
+use tokio_util::sync::CancellationToken;
+use work::{FAREWELL_MAX, Work};
 
 /// Work that was told to stop kills its children within a tenth of a second; much longer, and something is wrong that
 /// only a new process cures.
@@ -100,6 +101,8 @@ pub async fn run(
         jobs_dir: config.work_dir.join("jobs"),
         begin: Instant::now(),
         operation: None,
+        fetching: None,
+        leaving: None,
         beat: None,
         beat_at: None,
         work: None,
@@ -145,6 +148,10 @@ struct Driver {
     begin: Instant,
     /// The one operation under way.
     operation: Option<Pending>,
+    /// Stops that operation, where it is the fetching of sources.
+    fetching: Option<CancellationToken>,
+    /// A fetch that was told to stop, and has not stopped.
+    leaving: Option<Pending>,
     beat: Option<Pending>,
     beat_at: Option<Instant>,
     /// The job's files, log and thread, from lease to clean-up.
@@ -163,7 +170,10 @@ impl Driver {
         tokio::select! {
             biased;
             Some(()) = stop.recv() => Ok(Input::StopAsked),
-            input = pending(&mut self.operation) => Ok(input),
+            input = pending(&mut self.operation) => {
+                self.fetching = None;
+                Ok(input)
+            }
             input = pending(&mut self.beat) => Ok(input),
             input = work_ended(&mut self.work) => {
                 self.kill_at = None;
@@ -212,14 +222,17 @@ impl Driver {
                     total: 0,
                 };
                 work.logbook.progress(preparing);
-                self.operation = Some(Box::pin(source::fetch(client, lease.clone(), work.directory.clone())));
+                let stop = CancellationToken::new();
+                let fetch = source::fetch(client, lease.clone(), work.directory.clone(), stop.clone());
+                self.operation = Some(Box::pin(fetch));
+                self.fetching = Some(stop);
             }
             Effect::StartWork => work.start(self.measure.clone(), lease.spec.clone())?,
             Effect::StopWork { reason } => {
                 tracing::info!(%job, reason, "stopping");
-                self.operation = None;
-                self.kill_at = Some(Instant::now() + STOP_MAX);
                 work.stop();
+                self.kill_at = Some(Instant::now() + STOP_MAX);
+                self.leave();
             }
             Effect::UploadEvidence => {
                 let logbook = work.logbook.clone();
@@ -241,8 +254,22 @@ impl Driver {
         Ok(())
     }
 
+    /// Gives up the operation under way.
+    fn leave(&mut self) {
+        let operation = self.operation.take();
+        if let Some(stop) = self.fetching.take() {
+            stop.cancel();
+            self.leaving = operation.or(self.leaving.take());
+        }
+    }
+
     async fn clean_up(&mut self) {
-        (self.operation, self.beat, self.beat_at, self.kill_at) = (None, None, None, None);
+        self.leave();
+        if let Some(leaving) = self.leaving.take() {
+            // It has killed whom it started; files may go once they have died.
+            let _ = tokio::time::timeout(FAREWELL_MAX, leaving).await;
+        }
+        (self.beat, self.beat_at, self.kill_at) = (None, None, None);
         if let Some(work) = self.work.take() {
             work.clean_up().await;
         }

@@ -19,7 +19,7 @@ const ZSTD_LEVEL: i32 = 6;
 const LOG_LINES_MAX: usize = 3 * HEARTBEAT_LOG_LINES_MAX;
 
 /// Work that is dropped kills its children within a tenth of a second; it is not waited for much longer.
-const FAREWELL_MAX: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Work {
     pub(super) directory: PathBuf,
