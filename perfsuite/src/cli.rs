@@ -1,5 +1,7 @@
 //! The command line of `perfsuite`, which `paceline perfsuite` is too.
 
+mod calibrate;
+mod calibration;
 mod compare;
 mod judge;
 mod report;
@@ -21,6 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Calibrate(calibrate::CalibrateArgs),
     Compare(compare::CompareArgs),
     Judge(judge::JudgeArgs),
     Report(report::ReportArgs),
@@ -61,6 +64,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let answer = match &cli.command {
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Judge(args) => judge::run(args),
         Command::Report(args) => report::run(args),

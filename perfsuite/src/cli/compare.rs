@@ -83,7 +83,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
     Ok(answer(&report))
 }
 
-fn package_suite(name: &str) -> SuiteSpec {
+pub(super) fn package_suite(name: &str) -> SuiteSpec {
     let wanted = CriterionSuite { package: Some(name.to_owned()), bench: None, features: vec![] };
     SuiteSpec {
         name: name.to_owned(),
@@ -96,7 +96,7 @@ fn package_suite(name: &str) -> SuiteSpec {
 }
 
 /// The commit that a revision names, by git. The revision never becomes an option: it stands after `--end-of-options`.
-fn resolve(repository: &Path, revision: &str) -> anyhow::Result<Sha> {
+pub(super) fn resolve(repository: &Path, revision: &str) -> anyhow::Result<Sha> {
     let output = std::process::Command::new("git")
         .arg("-C")
         .arg(repository)
@@ -109,7 +109,7 @@ fn resolve(repository: &Path, revision: &str) -> anyhow::Result<Sha> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
 }
 
-fn cache_dir() -> PathBuf {
+pub(super) fn cache_dir() -> PathBuf {
     let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")));
     base.unwrap_or_else(std::env::temp_dir).join("paceline")
