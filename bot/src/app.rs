@@ -7,9 +7,11 @@ use crate::error::UserError;
 use crate::evidence::EvidenceStore;
 use crate::git::Mirrors;
 use crate::github::{GitHub, GitHubConfig};
+use crate::inbox::Inbox;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub struct App {
     pub config: Config,
@@ -23,6 +25,9 @@ pub struct App {
     pub public_url: String,
     /// Names this process in leases.
     pub worker: String,
+    pub inbox: Inbox,
+    /// Called off when the server stops.
+    pub stop: CancellationToken,
 }
 
 /// Calls to loops that would otherwise look again only after a while. A lost call costs that while, nothing more.
@@ -50,18 +55,21 @@ impl App {
             app_id: config.app_id,
             private_key: config.private_key.clone(),
             clock: clock.clone(),
-            git_url: None,
+            git_url: config.github_git_url.clone(),
+            request_timeout: config.github_timeout,
         })?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
         Ok(Arc::new(Self {
             mirrors: Mirrors::new(&config.data_dir),
             evidence: evidence_in(&config.data_dir),
-            db,
             github,
-            clock,
             wake: Wake::default(),
             public_url,
             worker: crate::db::new_id(),
+            inbox: Inbox::open(db.clone(), clock.clone()),
+            db,
+            clock,
+            stop: CancellationToken::new(),
             config,
         }))
     }

@@ -2,7 +2,8 @@
 
 use crate::conventions::commits;
 use crate::facts::{ConfigText, GitFacts};
-use crate::judgement::{CommitsJudgement, ConfigError};
+use crate::judgement::{CommitJudgement, CommitsJudgement, ConfigError, Finding, Level};
+use crate::pull::PullRequest;
 use crate::repo_config::{self, RepoConfig, Trigger};
 use perfsuite::model::{JobLimits, SuiteSpec};
 
@@ -23,6 +24,29 @@ pub struct Plan {
     /// False alarms allowed per run, as a probability.
     pub budget: f64,
     pub limits: JobLimits,
+}
+
+/// A change beyond what is judged: it is failed in words, so that nothing passes unseen.
+pub fn unreadable(pull: &PullRequest, reason: &str) -> Assessment {
+    let finding = Finding {
+        rule: "change-size".into(),
+        level: Level::Error,
+        line: 1,
+        column: 1,
+        message: format!("this pull request cannot be judged: {reason}"),
+        suggestion: None,
+    };
+    let commit = CommitJudgement {
+        sha: pull.head_sha.clone(),
+        header: pull.title.clone(),
+        compliant: None,
+        findings: vec![finding],
+    };
+    Assessment {
+        commits: CommitsJudgement { commits: vec![commit] },
+        config_error: None,
+        plan: Err(format!("the change cannot be judged: {reason}")),
+    }
 }
 
 /// Judges the commits and picks the suites. An unusable configuration stops measuring, never the judging of commits.

@@ -2,6 +2,7 @@
 
 use crate::db::pace::Pace;
 use crate::error::UserError;
+use crate::github::REQUEST_TIMEOUT;
 use anyhow::Context;
 use clap::Args;
 use perfsuite::model::Trust;
@@ -9,6 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `paceline serve`'s flags; each has its environment variable. The same names, in lower case, are the file's keys.
 #[derive(Args, Clone, Debug, Default)]
@@ -31,6 +33,9 @@ pub struct ServeArgs {
     /// GitHub's API; any base, with or without a path [default: https://api.github.com]
     #[arg(long, env = "GITHUB_API_URL", value_name = "URL")]
     pub github_api_url: Option<String>,
+    /// Where git finds owner/name.git, when that is not beside the API [default: derived from the API's address]
+    #[arg(long, env = "GITHUB_GIT_URL", value_name = "URL")]
+    pub github_git_url: Option<String>,
     /// The App's id
     #[arg(long, env = "GITHUB_APP_ID", value_name = "ID")]
     pub github_app_id: Option<u64>,
@@ -53,6 +58,9 @@ pub struct ServeArgs {
     /// How long a dead process keeps its deliveries and writes from others; shorter ones are for tests
     #[arg(long, env = "PACELINE_LEASE_MS", value_name = "MS", hide = true)]
     pub lease_ms: Option<u32>,
+    /// How long GitHub may take for an answer; shorter ones are for tests
+    #[arg(long, env = "PACELINE_GITHUB_TIMEOUT_MS", value_name = "MS", hide = true)]
+    pub github_timeout_ms: Option<u32>,
 }
 
 /// The file's keys.
@@ -64,6 +72,7 @@ struct File {
     data_dir: Option<PathBuf>,
     database_url: Option<String>,
     github_api_url: Option<String>,
+    github_git_url: Option<String>,
     github_app_id: Option<u64>,
     github_private_key: Option<String>,
     github_private_key_file: Option<PathBuf>,
@@ -84,6 +93,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database_url: Option<String>,
     pub github_api_url: String,
+    /// Where git finds `owner/name.git`; `None`: derived from the API's address.
+    pub github_git_url: Option<String>,
+    /// From a request's first byte to its answer's last.
+    pub github_timeout: Duration,
     pub app_id: u64,
     pub private_key: SecretString,
     pub webhook_secrets: Vec<SecretString>,
@@ -170,6 +183,10 @@ impl Config {
             .or(file.github_api_url)
             .unwrap_or_else(|| "https://api.github.com".into());
         check_url("GITHUB_API_URL", &github_api_url)?;
+        let github_git_url = args.github_git_url.clone().or(file.github_git_url);
+        if let Some(url) = &github_git_url {
+            check_url("GITHUB_GIT_URL", url)?;
+        }
         let public_url = args.public_url.clone().or(file.public_url);
         if let Some(url) = &public_url {
             check_url("PACELINE_PUBLIC_URL", url)?;
@@ -180,6 +197,10 @@ impl Config {
             data_dir: args.data_dir.clone().or(file.data_dir).unwrap_or_else(|| "paceline-data".into()),
             database_url: args.database_url.clone().or(file.database_url),
             github_api_url,
+            github_git_url,
+            github_timeout: args
+                .github_timeout_ms
+                .map_or(REQUEST_TIMEOUT, |ms| Duration::from_millis(u64::from(ms.max(1)))),
             app_id: args
                 .github_app_id
                 .or(file.github_app_id)

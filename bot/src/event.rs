@@ -13,8 +13,25 @@ pub enum Event {
     Comment { place: Place, number: u64, comment_id: i64, author: String, by_bot: bool, body: String },
     /// A re-run button, or one of our own buttons, on a check run.
     CheckRun { place: Place, head: Sha, request: CheckRequest, by: String },
+    /// The App was installed, suspended or removed somewhere, or sees other repositories now.
+    Installation { installation: InstallationId },
+    /// A repository has another name, owner or visibility, or is gone.
+    Repository { place: Place },
     /// Recorded, nothing to do.
     Other,
+}
+
+impl Event {
+    /// The repository that it is about.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Event::PullRequest { place, .. }
+            | Event::Comment { place, .. }
+            | Event::CheckRun { place, .. }
+            | Event::Repository { place } => Some(place),
+            Event::Installation { .. } | Event::Other => None,
+        }
+    }
 }
 
 /// Where it happened.
@@ -40,6 +57,37 @@ pub struct Envelope {
     /// Deliveries of one lane are worked on one at a time, in order.
     pub lane: String,
 }
+
+impl Envelope {
+    /// Whether there may be something to do for this event; what is not is only recorded.
+    pub fn concerns_us(&self, event: &str) -> bool {
+        let action = self.action.as_deref().unwrap_or_default();
+        HANDLED.iter().any(|(name, actions)| *name == event && actions.contains(&action))
+    }
+}
+
+/// What is handled, by event and action.
+const HANDLED: &[(&str, &[&str])] = &[
+    ("pull_request", PULL_ACTIONS),
+    ("issue_comment", &["created"]),
+    ("check_run", &["rerequested", "requested_action"]),
+    ("check_suite", &["rerequested"]),
+    ("installation", &["created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"]),
+    ("installation_repositories", &["added", "removed"]),
+    (
+        "repository",
+        &[
+            "renamed",
+            "transferred",
+            "deleted",
+            "privatized",
+            "publicized",
+            "edited",
+            "archived",
+            "unarchived",
+        ],
+    ),
+];
 
 #[derive(Deserialize)]
 struct Payload {
@@ -150,13 +198,26 @@ const PULL_ACTIONS: &[&str] = &[
     "unlabeled",
 ];
 
-/// Translates a payload. Errors when an event that we handle lacks what it must have.
-pub fn parse(event: &str, payload: &str) -> anyhow::Result<Event> {
-    if !matches!(event, "pull_request" | "issue_comment" | "check_run" | "check_suite") {
+/// An event that we handle lacks what it must have: trying again changes nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload cannot be used: {0}")]
+pub struct Unreadable(String);
+
+/// Translates a payload.
+pub fn parse(event: &str, payload: &str) -> Result<Event, Unreadable> {
+    read(event, payload).map_err(|error| Unreadable(format!("{error:#}")))
+}
+
+fn read(event: &str, payload: &str) -> anyhow::Result<Event> {
+    if !HANDLED.iter().any(|(name, _)| *name == event) {
         return Ok(Event::Other);
     }
     let payload: Payload = serde_json::from_str(payload)?;
     let action = payload.action.as_deref().unwrap_or_default();
+    if let ("installation" | "installation_repositories", Some(installation)) = (event, &payload.installation)
+    {
+        return Ok(Event::Installation { installation: InstallationId(installation.id) });
+    }
     let (Some(installation), Some(repository)) = (&payload.installation, &payload.repository) else {
         return Ok(Event::Other);
     };
@@ -212,6 +273,7 @@ pub fn parse(event: &str, payload: &str) -> anyhow::Result<Event> {
             },
             None => Event::Other,
         },
+        ("repository", _) => Event::Repository { place },
         _ => Event::Other,
     })
 }
@@ -234,6 +296,21 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_handled_concerns_us() {
+        let check = |event: &str, body: &str, expect: bool| {
+            assert_eq!(envelope(body.as_bytes()).unwrap().concerns_us(event), expect, "{event} {body}");
+        };
+        check("pull_request", r#"{"action":"synchronize"}"#, true);
+        check("pull_request", r#"{"action":"assigned"}"#, false);
+        check("pull_request", "{}", false);
+        check("issue_comment", r#"{"action":"created"}"#, true);
+        check("installation", r#"{"action":"suspend"}"#, true);
+        check("repository", r#"{"action":"renamed"}"#, true);
+        check("check_run", r#"{"action":"created"}"#, false);
+        check("push", "{}", false);
+    }
+
+    #[test]
     fn payloads_become_events() {
         let place =
             r#""installation":{"id":9},"repository":{"id":7,"full_name":"o/r"},"sender":{"login":"ann"}"#;
@@ -246,5 +323,12 @@ mod tests {
         );
         assert_eq!(parse("issue_comment", &issue).unwrap(), Event::Other, "an issue is no pull request");
         assert_eq!(parse("star", "not even JSON").unwrap(), Event::Other);
+        let removed = r#"{"action":"deleted","installation":{"id":9},"repositories":[]}"#;
+        let expect = Event::Installation { installation: InstallationId(9) };
+        assert_eq!(parse("installation", removed).unwrap(), expect);
+        let renamed = format!(r#"{{"action":"renamed",{place}}}"#);
+        assert!(
+            matches!(parse("repository", &renamed).unwrap(), Event::Repository { place } if place.repository == RepoId(7))
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! Finds out what no delivery told us: deliveries that found nobody here, and pull requests that changed without one.
 
 use crate::app::App;
-use crate::db::deliveries::{self, NewDelivery};
-use crate::db::judgements;
+use crate::db::deliveries::{self, NewDelivery, Wanted};
 use crate::db::pulls::{self, PullRow};
+use crate::db::{judgements, repositories};
+use crate::drift;
+use crate::presence;
 use crate::pull::{PullRequest, PullState, Repository};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ const ROUND_MAX: usize = 200;
 const SWEEP_FIRST: Duration = Duration::from_secs(30);
 /// A sweep asks once for each repository, of the 5,000 requests that an installation has in an hour.
 const SWEEP_EVERY: Duration = Duration::from_secs(30 * 60);
+/// Pull requests of one repository whose comment and check runs are looked at, the last touched first.
+const MENDED_MAX: usize = 300;
 /// Open pull requests of one repository that are compared with GitHub's.
 const OPEN_MAX: i64 = 10_000;
 
@@ -85,7 +89,7 @@ async fn sweep_by_period(app: &App) {
     loop {
         match sweep(app).await {
             Ok(0) => {}
-            Ok(stale) => tracing::warn!(stale, "pull requests had changed without a delivery"),
+            Ok(stale) => tracing::warn!(stale, "something had changed without a delivery"),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "a sweep failed; tried again by period");
             }
@@ -94,46 +98,69 @@ async fn sweep_by_period(app: &App) {
     }
 }
 
-/// Compares our open pull requests with GitHub's, and queues those that differ as if they had been delivered, each in
-/// its lane. Returns how many.
+/// Compares our rows with GitHub's: which repositories the App sees, which pull requests are open and how they stand,
+/// what we wrote below them. What differs is queued as if it had been delivered, each in its lane. Returns how many.
 pub async fn sweep(app: &App) -> anyhow::Result<usize> {
+    let standing = app.github.installations().await?;
+    // Uninstalled without our hearing of it.
+    for known in repositories::installations(&app.db).await? {
+        if !standing.iter().any(|(installation, _)| *installation == known) {
+            presence::settle(app, known).await?;
+        }
+    }
     let mut queued = 0;
-    for installation in app.github.installations().await? {
+    for (installation, _) in standing {
         // An installation that was suspended or removed just now is no reason to leave the others out.
-        let repositories = match app.github.repositories(installation).await {
-            Ok(repositories) => repositories,
+        match presence::settle(app, installation).await {
+            Ok(covered) => queued += sweep_repositories(app, &covered).await,
             Err(error) => {
-                tracing::warn!(installation = installation.0, %error, "an installation cannot be swept");
-                continue;
+                let error = format!("{error:#}");
+                tracing::warn!(installation = installation.0, error, "an installation cannot be swept");
             }
-        };
-        for repository in repositories {
-            match sweep_repository(app, &repository).await {
-                Ok(stale) => queued += stale,
-                Err(error) => {
-                    let (repo, error) = (repository.name.to_string(), format!("{error:#}"));
-                    tracing::warn!(repo, error, "a repository cannot be swept");
-                }
+        }
+    }
+    Ok(queued)
+}
+
+/// The same for some repositories; one that cannot be swept is logged and left out.
+pub async fn sweep_repositories(app: &App, repositories: &[Repository]) -> usize {
+    let mut queued = 0;
+    for repository in repositories {
+        match sweep_repository(app, repository).await {
+            Ok(stale) => queued += stale,
+            Err(error) => {
+                let (repo, error) = (repository.name.to_string(), format!("{error:#}"));
+                tracing::warn!(repo, error, "a repository cannot be swept");
             }
         }
     }
     if queued > 0 {
         app.wake.deliveries.notify_one();
+        app.wake.writes.notify_one();
     }
-    Ok(queued)
+    queued
 }
 
 async fn sweep_repository(app: &App, repository: &Repository) -> anyhow::Result<usize> {
-    let theirs = app.github.open_pulls(repository).await?;
+    let mut theirs = app.github.open_pulls(repository).await?;
+    // In the order in which they were opened, as their deliveries would have come.
+    theirs.sort_by_key(|pull| pull.number);
     let ours = pulls::open(&app.db, repository.id, OPEN_MAX).await?;
-    let mut queued = 0;
+    let (mut queued, mut fresh) = (0, Vec::new());
     for pull in &theirs {
         let row = pulls::get(app.db.pool(), repository.id, pull.number).await?;
         let judged =
             judgements::get(app.db.pool(), repository.id, pull.number, &pull.head_sha).await?.is_some();
-        if is_stale(pull, row.as_ref(), judged) {
-            queued += queue(app, repository, pull.number, pull.head_sha.as_str(), row.as_ref()).await?;
+        match &row {
+            Some(row) if !is_stale(pull, Some(row), judged) => fresh.push(row.clone()),
+            row => {
+                queued += queue(app, repository, pull.number, pull.head_sha.as_str(), row.as_ref()).await?
+            }
         }
+    }
+    fresh.sort_by_key(|row| std::cmp::Reverse(row.updated_ms));
+    for row in fresh.iter().take(MENDED_MAX) {
+        queued += drift::mend(app, repository, row).await?;
     }
     // Closed meanwhile, or beyond what GitHub lists; its facts are loaded, so either is right.
     for row in ours.iter().filter(|row| theirs.iter().all(|pull| pull.number != row.pull.number)) {
@@ -173,6 +200,7 @@ async fn queue(
         repository: Some(repository.name.to_string()),
         lane: format!("{}/{number}", repository.id.0),
         payload: payload.to_string(),
+        wanted: Wanted::Yes,
     };
     Ok(usize::from(deliveries::insert(&app.db, &delivery, app.clock.now_ms()).await?))
 }

@@ -8,7 +8,7 @@ use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
 use crate::db::{Tx, jobs, repositories, runners, writes};
 use crate::judgement::{CommentContext, Performance, RUN_SCHEMA, Run};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{CheckStatus, Conclusion, Outgoing};
 use crate::pull::{RepoId, Repository};
 use crate::queue::JobState;
 use perfsuite::model::Sha;
@@ -118,7 +118,10 @@ async fn performance(
         JobState::Cancelled => {
             Performance::Cancelled { by: job.error.clone().unwrap_or_else(|| "a maintainer".into()) }
         }
-        JobState::Superseded => Performance::Cancelled { by: "a newer push".into() },
+        JobState::Superseded => match &judgement.skipped {
+            Some(reason) => Performance::Skipped { reason: reason.clone() },
+            None => Performance::Cancelled { by: job.error.clone().unwrap_or_else(|| "a newer push".into()) },
+        },
     })
 }
 
@@ -155,7 +158,27 @@ pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u6
     Ok(())
 }
 
-/// The same in a transaction of its own, after something outside of one changed.
+/// A head that was left behind while it was measured: what GitHub shows of it must not wait for ever, and what it does
+/// not show yet need not come. Nothing happens while another open pull request has that head.
+pub async fn retire(tx: &mut Tx, app: &App, repository: &Repository, head: &Sha) -> anyhow::Result<()> {
+    if pulls::any_open_with_head(tx, repository.id, head).await? {
+        return Ok(());
+    }
+    for mut check in writes::drop_unsent_checks(tx, repository.id, head).await? {
+        if matches!(check.status, CheckStatus::Completed(_)) {
+            continue;
+        }
+        check.status = CheckStatus::Completed(Conclusion::Cancelled);
+        check.title = "Superseded by a newer push".into();
+        check.summary = "This head was left behind before it was measured.".into();
+        (check.text, check.actions) = (String::new(), Vec::new());
+        let wanted = Outgoing::CheckRun(check);
+        writes::want(tx, repository.installation, repository.id, &wanted, app.clock.now_ms()).await?;
+    }
+    Ok(())
+}
+
+/// Publishes in a transaction of its own, after something outside of one changed.
 pub async fn republish(app: &App, repository: RepoId, number: u64) -> anyhow::Result<()> {
     let mut tx = app.db.begin().await?;
     pulls::hold(&mut tx, repository, number).await?;

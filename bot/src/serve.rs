@@ -7,6 +7,7 @@ use crate::db::runners;
 use crate::error::UserError;
 use crate::{missed, reconcile, web, worker};
 use anyhow::Context;
+use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const OWN_RUNNER: &str = "built-in";
 /// How long the own runner may take to hand its job back when we stop.
 const RUNNER_STOP_WAIT: Duration = Duration::from_secs(10);
+/// How long requests under way may take when we stop: a client that trickles its body holds nobody up.
+const ANSWERS_WAIT: Duration = Duration::from_secs(10);
 /// A runner that ends is started again after this; it grows with every quick end.
 const RUNNER_RESTART_MIN: Duration = Duration::from_secs(1);
 const RUNNER_RESTART_MAX: Duration = Duration::from_secs(60);
@@ -46,7 +49,7 @@ impl Server {
         let address = listener.local_addr()?;
         web::health::recorder();
         let app = App::open(config, address, clock).await?;
-        let stop = CancellationToken::new();
+        let stop = app.stop.clone();
         let mut tasks = vec![
             tokio::spawn(worker::run(app.clone(), stop.clone())),
             tokio::spawn(reconcile::run(app.clone(), stop.clone())),
@@ -106,9 +109,17 @@ impl StopSignals {
 }
 
 async fn listen(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the listener ended");
+    let asked = stop.clone();
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { asked.cancelled().await });
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(ANSWERS_WAIT).await;
+    };
+    tokio::select! {
+        ended = served.into_future() => if let Err(error) = ended {
+            tracing::error!(%error, "the listener ended");
+        },
+        () = too_late => tracing::warn!("some requests were not answered in time; their connections are closed"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Drains deliveries and outgoing writes: many lanes beside each other, each lane and each installation in order.
 
 use crate::app::App;
-use crate::db::deliveries::{self, Attempt, Delivery, Ending};
+use crate::db::deliveries::{self, Attempt, Behind, Delivery, Ending};
 use crate::db::writes::{self, Outcome, Write};
+use crate::event::Unreadable;
 use crate::github::GitHubError;
 use crate::handlers;
 use crate::outgoing::Outgoing;
@@ -20,12 +21,34 @@ const WRITERS_MAX: usize = 8;
 const DELIVERY_ATTEMPTS_MAX: i64 = 8;
 /// Tries of one write; GitHub being down for some hours loses nothing.
 const WRITE_ATTEMPTS_MAX: i64 = 40;
+/// How long what was begun may still take when the server stops; service managers kill after 30 s. What takes longer is
+/// handed back: another process, or the next start, begins it anew.
+const STOP_WAIT: Duration = Duration::from_secs(15);
 /// When nobody calls, look anyway: what was put back for later is due at some time.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Works until `stop`, then finishes what was begun.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
     tokio::join!(drain_deliveries(&app, &stop), drain_writes(&app, &stop));
+    match hand_back(&app).await {
+        Ok((0, 0)) => {}
+        Ok((deliveries, writes)) => tracing::warn!(deliveries, writes, "handed back what took too long"),
+        Err(error) => tracing::error!(%error, "leases could not be handed back; they will run out"),
+    }
+}
+
+/// What is still held: how many deliveries and writes.
+async fn hand_back(app: &App) -> sqlx::Result<(u64, u64)> {
+    let deliveries = deliveries::hand_back(&app.db, &app.worker).await?;
+    Ok((deliveries, writes::hand_back(&app.db, &app.worker).await?))
+}
+
+/// Lets what was begun come to its end, for a while.
+async fn finish(mut begun: JoinSet<()>) {
+    let ended = async { while begun.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+        begun.shutdown().await;
+    }
 }
 
 async fn drain_deliveries(app: &Arc<App>, stop: &CancellationToken) {
@@ -52,18 +75,37 @@ async fn drain_deliveries(app: &Arc<App>, stop: &CancellationToken) {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
-    while lanes.join_next().await.is_some() {}
+    finish(lanes).await;
 }
 
 async fn work_on(app: &App, delivery: Delivery) {
     let guid = delivery.guid.as_str();
+    seconds("paceline_delivery_wait_seconds", app.clock.now_ms() - delivery.received_ms);
+    // Before any fact is loaded: what happened by now is in those facts.
+    let behind = match behind(app, &delivery).await {
+        Ok(behind) => behind,
+        Err(error) => {
+            tracing::error!(delivery = guid, %error, "cannot see what waits behind a delivery");
+            Vec::new()
+        }
+    };
     let outcome = tokio::select! {
         outcome = handlers::handle(app, &delivery) => outcome,
         () = keep_delivery(app, &delivery) => unreachable!("the lease is kept for ever"),
     };
     let now_ms = app.clock.now_ms();
     let stored = match outcome {
-        Ok(ending) => deliveries::finish(&app.db, &delivery, ending, None, now_ms).await,
+        Ok(ending) => {
+            for received_ms in
+                std::iter::once(delivery.received_ms).chain(behind.iter().map(|b| b.received_ms))
+            {
+                seconds("paceline_delivery_seconds", now_ms - received_ms);
+            }
+            match deliveries::finish_behind(&app.db, &behind, now_ms).await {
+                Ok(()) => deliveries::finish(&app.db, &delivery, ending, None, now_ms).await,
+                Err(error) => Err(error),
+            }
+        }
         Err(error) => {
             let text = format!("{error:#}");
             let event = delivery.event.as_str();
@@ -73,6 +115,7 @@ async fn work_on(app: &App, delivery: Delivery) {
                     deliveries::retry(&app.db, &delivery, &text, at, attempt).await
                 }
                 None => {
+                    metrics::counter!("paceline_deliveries_given_up_total").increment(1);
                     tracing::error!(delivery = guid, event, error = text, "given up");
                     deliveries::finish(&app.db, &delivery, Ending::Failed, Some(&text), now_ms).await
                 }
@@ -83,6 +126,19 @@ async fn work_on(app: &App, delivery: Delivery) {
         tracing::error!(delivery = guid, %error, "the outcome could not be stored; the lease will run out");
     }
     app.wake.deliveries.notify_one();
+}
+
+/// What is done together with a delivery: pull request events of its lane, each of which only says that the facts are to
+/// be loaded.
+async fn behind(app: &App, delivery: &Delivery) -> sqlx::Result<Vec<Behind>> {
+    if delivery.event != "pull_request" {
+        return Ok(Vec::new());
+    }
+    deliveries::behind(&app.db, delivery).await
+}
+
+fn seconds(name: &'static str, ms: i64) {
+    metrics::histogram!(name).record(ms.max(0) as f64 / 1_000.0);
 }
 
 async fn keep_delivery(app: &App, delivery: &Delivery) {
@@ -97,12 +153,23 @@ async fn keep_delivery(app: &App, delivery: &Delivery) {
 
 /// When to try again, or `None` when trying again cannot help. Being limited is no failure, however often.
 fn retry_at(error: &anyhow::Error, attempts: i64, now_ms: i64) -> Option<(i64, Attempt)> {
+    if error.is::<Unreadable>() {
+        return None;
+    }
     match error.chain().find_map(|cause| cause.downcast_ref::<GitHubError>()) {
-        Some(GitHubError::RateLimited { until_ms }) => Some(((*until_ms).max(now_ms + 1_000), Attempt::Free)),
+        Some(limited) if limited.silent_until_ms().is_some() => {
+            let until_ms = limited.silent_until_ms().unwrap_or(now_ms);
+            Some((until_ms.max(now_ms + 1_000), Attempt::Free))
+        }
         Some(GitHubError::NotFound { .. } | GitHubError::Forbidden { .. }) => None,
         _ if attempts >= DELIVERY_ATTEMPTS_MAX => None,
-        _ => Some((now_ms + backoff_ms(attempts), Attempt::Counts)),
+        cause => Some((now_ms + pause_ms(cause, attempts), Attempt::Counts)),
     }
+}
+
+/// The pause before the next try: ours, or GitHub's wish where that is longer.
+fn pause_ms(cause: Option<&GitHubError>, attempts: i64) -> i64 {
+    backoff_ms(attempts).max(cause.and_then(GitHubError::retry_after_ms).unwrap_or(0))
 }
 
 /// 2 s, 4 s, 8 s … up to 5 minutes.
@@ -136,7 +203,7 @@ async fn drain_writes(app: &Arc<App>, stop: &CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
     }
-    while writers.join_next().await.is_some() {}
+    finish(writers).await;
 }
 
 async fn make(app: &App, write: &Write) {
@@ -147,7 +214,10 @@ async fn make(app: &App, write: &Write) {
     let now_ms = app.clock.now_ms();
     let mut next_ms = now_ms + app.config.pace.spacing_ms;
     let outcome = match outcome {
-        Ok(remote_id) => Outcome::Written { remote_id },
+        Ok(remote_id) => {
+            seconds("paceline_write_seconds", now_ms - write.wanted_ms);
+            Outcome::Written { remote_id }
+        }
         Err(error) => {
             let text = format!("{error:#}");
             let cause = error.chain().find_map(|cause| cause.downcast_ref::<GitHubError>());
@@ -155,17 +225,18 @@ async fn make(app: &App, write: &Write) {
             let hopeless = matches!(cause, Some(GitHubError::Invalid { .. } | GitHubError::Forbidden { .. }))
                 || (gone && write.remote_id.is_none())
                 || write.attempts >= WRITE_ATTEMPTS_MAX;
-            if let Some(GitHubError::RateLimited { until_ms }) = cause {
+            if let Some(until_ms) = cause.and_then(GitHubError::silent_until_ms) {
                 tracing::warn!(write = write.target, error = text, "tried again when GitHub allows it");
                 // The whole installation waits, not just this write.
-                next_ms = next_ms.max(*until_ms);
+                next_ms = next_ms.max(until_ms);
                 Outcome::Limited { error: text, not_before_ms: next_ms }
             } else if hopeless {
+                metrics::counter!("paceline_writes_given_up_total").increment(1);
                 tracing::error!(write = write.target, error = text, "given up");
                 Outcome::GivenUp { error: text }
             } else {
                 tracing::warn!(write = write.target, error = text, "tried again later");
-                let not_before_ms = now_ms + backoff_ms(write.attempts);
+                let not_before_ms = now_ms + pause_ms(cause, write.attempts);
                 Outcome::Later { error: text, not_before_ms, forget: gone }
             }
         }

@@ -224,28 +224,32 @@ pub async fn hand_back(db: &Db, id: &JobId, fence: Fence) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends every job of a pull request that is not for this head and merge base (`None`: every one).
+/// Ends every job of a pull request that is not for this head and merge base (`None`: every one). `by` says what made them
+/// pointless. Returns their heads.
 pub async fn supersede(
     tx: &mut Tx,
     repository: RepoId,
     number: u64,
     keep: Option<(&Sha, &Sha)>,
+    by: &str,
     now_ms: i64,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<Vec<Sha>> {
     let (head, base) = keep.map_or(("", ""), |(head, base)| (head.as_str(), base.as_str()));
-    sqlx::query(
-        "UPDATE jobs SET state = 'superseded', finished_ms = $1, lease_until_ms = NULL
+    let rows = sqlx::query(
+        "UPDATE jobs SET state = 'superseded', finished_ms = $1, lease_until_ms = NULL, error = $6
          WHERE repository_id = $2 AND number = $3 AND NOT (head_sha = $4 AND base_sha = $5)
-           AND state IN ('queued', 'claimed', 'building', 'measuring')",
+           AND state IN ('queued', 'claimed', 'building', 'measuring')
+         RETURNING head_sha",
     )
     .bind(now_ms)
     .bind(repository.0)
     .bind(number as i64)
     .bind(head)
     .bind(base)
-    .execute(&mut **tx)
-    .await
-    .map(|done| done.rows_affected())
+    .bind(by)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter().map(|row| sha(row, "head_sha")).collect()
 }
 
 /// Cancels what runs or waits for a pull request.
@@ -264,6 +268,20 @@ pub async fn cancel(
     .bind(now_ms)
     .bind(repository.0)
     .bind(number as i64)
+    .execute(&mut **tx)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Cancels what runs or waits for a whole repository.
+pub async fn cancel_all(tx: &mut Tx, repository: RepoId, by: &str, now_ms: i64) -> sqlx::Result<u64> {
+    sqlx::query(
+        "UPDATE jobs SET state = 'cancelled', error = $1, finished_ms = $2, lease_until_ms = NULL
+         WHERE repository_id = $3 AND state IN ('queued', 'claimed', 'building', 'measuring')",
+    )
+    .bind(by)
+    .bind(now_ms)
+    .bind(repository.0)
     .execute(&mut **tx)
     .await
     .map(|done| done.rows_affected())

@@ -205,6 +205,33 @@ pub async fn count_by_author<'e, E: Executor<'e, Database = Any>>(
     Ok(row.try_get::<i64, _>("pulls")? as u32)
 }
 
+/// Numbers of the open pull requests by this author from this one on.
+pub async fn open_by_author(db: &Db, repository: RepoId, author: &str, from: u64) -> sqlx::Result<Vec<u64>> {
+    let rows = sqlx::query(
+        "SELECT number FROM pull_requests
+         WHERE repository_id = $1 AND author = $2 AND number >= $3 AND state = 'open' ORDER BY number LIMIT 50",
+    )
+    .bind(repository.0)
+    .bind(author)
+    .bind(from as i64)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get::<i64, _>("number")? as u64)).collect()
+}
+
+/// Whether an open pull request has this head.
+pub async fn any_open_with_head(tx: &mut Tx, repository: RepoId, head: &Sha) -> sqlx::Result<bool> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS pulls FROM pull_requests
+         WHERE repository_id = $1 AND head_sha = $2 AND state = 'open'",
+    )
+    .bind(repository.0)
+    .bind(head.as_str())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(row.try_get::<i64, _>("pulls")? > 0)
+}
+
 /// Numbers of the open pull requests that have this head.
 pub async fn open_with_head(db: &Db, repository: RepoId, head: &Sha) -> sqlx::Result<Vec<u64>> {
     let rows = sqlx::query(

@@ -15,7 +15,7 @@ fn repository(row: &AnyRow) -> sqlx::Result<Repository> {
     })
 }
 
-/// Inserts or renews. A name that another row holds is stale there (renamed away): that row's name is dropped.
+/// Inserts or renews what the App sees. A name that another row holds is stale there (renamed away): that row's name is dropped.
 pub async fn upsert(tx: &mut super::Tx, repository: &Repository, now_ms: i64) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE repositories SET name = name || '#' || id WHERE owner = $1 AND name = $2 AND id <> $3",
@@ -30,7 +30,7 @@ pub async fn upsert(tx: &mut super::Tx, repository: &Repository, now_ms: i64) ->
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (id) DO UPDATE SET installation_id = excluded.installation_id, owner = excluded.owner,
              name = excluded.name, private = excluded.private, default_branch = excluded.default_branch,
-             seen_ms = excluded.seen_ms",
+             seen_ms = excluded.seen_ms, inactive = NULL",
     )
     .bind(repository.id.0)
     .bind(repository.installation.0)
@@ -55,6 +55,64 @@ pub async fn by_id<'e, E: Executor<'e, Database = Any>>(
     .fetch_optional(on)
     .await?;
     row.map(|row| repository(&row)).transpose()
+}
+
+/// Why the App no longer sees a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inactive {
+    /// Uninstalled, taken out of the installation, transferred away, or deleted.
+    Removed,
+    /// The installation is suspended: it may come back.
+    Suspended,
+}
+
+impl Inactive {
+    fn as_str(self) -> &'static str {
+        match self {
+            Inactive::Removed => "removed",
+            Inactive::Suspended => "suspended",
+        }
+    }
+}
+
+/// Puts a repository aside: its writes wait, and a page says so. False when it was aside for this reason already.
+pub async fn put_aside(tx: &mut super::Tx, id: RepoId, why: Inactive) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE repositories SET inactive = $1 WHERE id = $2 AND (inactive IS NULL OR inactive <> $1)",
+    )
+    .bind(why.as_str())
+    .bind(id.0)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether the App sees a repository, as far as we know; an unknown one it does not.
+pub async fn active(db: &Db, id: RepoId) -> sqlx::Result<bool> {
+    let row = sqlx::query("SELECT COUNT(*) AS seen FROM repositories WHERE id = $1 AND inactive IS NULL")
+        .bind(id.0)
+        .fetch_one(db.pool())
+        .await?;
+    Ok(row.try_get::<i64, _>("seen")? > 0)
+}
+
+/// The repositories of an installation that are not put aside as removed.
+pub async fn of_installation(db: &Db, installation: InstallationId) -> sqlx::Result<Vec<RepoId>> {
+    let rows = sqlx::query(
+        "SELECT id FROM repositories WHERE installation_id = $1 AND (inactive IS NULL OR inactive = 'suspended')",
+    )
+    .bind(installation.0)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(|row| Ok(RepoId(row.try_get("id")?))).collect()
+}
+
+/// The installations that have repositories which are not put aside.
+pub async fn installations(db: &Db) -> sqlx::Result<Vec<InstallationId>> {
+    let rows = sqlx::query("SELECT DISTINCT installation_id FROM repositories WHERE inactive IS NULL")
+        .fetch_all(db.pool())
+        .await?;
+    rows.iter().map(|row| Ok(InstallationId(row.try_get("installation_id")?))).collect()
 }
 
 pub async fn by_name(db: &Db, name: &RepoName) -> sqlx::Result<Option<Repository>> {

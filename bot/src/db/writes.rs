@@ -2,8 +2,9 @@
 
 use super::pace::{self, Pace};
 use super::{Db, Turn, Tx, json, new_id, to_json};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{CheckRun, Outgoing};
 use crate::pull::{InstallationId, RepoId};
+use perfsuite::model::Sha;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -19,6 +20,8 @@ pub struct Write {
     pub version: i64,
     pub remote_id: Option<i64>,
     pub attempts: i64,
+    /// When this state was wanted.
+    pub wanted_ms: i64,
 }
 
 fn write(row: &AnyRow) -> sqlx::Result<Write> {
@@ -32,6 +35,7 @@ fn write(row: &AnyRow) -> sqlx::Result<Write> {
         version: row.try_get("version")?,
         remote_id: remote_id.and_then(|text| text.parse().ok()),
         attempts: row.try_get("attempts")?,
+        wanted_ms: row.try_get("updated_ms")?,
     })
 }
 
@@ -88,12 +92,14 @@ pub async fn claim(
          WHERE (lease_until_ms IS NULL OR lease_until_ms < $3) AND version > written_version AND target = (
              SELECT w.target FROM writes w
              WHERE w.version > w.written_version AND w.not_before_ms <= $3
+               AND NOT EXISTS (SELECT 1 FROM repositories r
+                               WHERE r.id = w.repository_id AND r.inactive IS NOT NULL)
                AND NOT EXISTS (SELECT 1 FROM writes o
                                WHERE o.installation_id = w.installation_id AND o.lease_until_ms >= $3)
                AND NOT EXISTS (SELECT 1 FROM pace p
                                WHERE p.installation_id = w.installation_id AND p.next_ms > $3)
              ORDER BY w.updated_ms, w.target LIMIT 1)
-         RETURNING target, claimed_by, installation_id, repository_id, body, version, remote_id, attempts",
+         RETURNING target, claimed_by, installation_id, repository_id, body, version, remote_id, attempts, updated_ms",
     )
     .bind(format!("{worker}/{}", new_id()))
     .bind(now_ms + lease_ms)
@@ -175,10 +181,106 @@ pub async fn settle(db: &Db, write: &Write, outcome: &Outcome, next_ms: i64) -> 
     tx.commit().await
 }
 
-/// Writes that are not on GitHub yet.
-pub async fn waiting(db: &Db) -> sqlx::Result<i64> {
-    let row = sqlx::query("SELECT COUNT(*) AS waiting FROM writes WHERE version > written_version")
-        .fetch_one(db.pool())
+/// A state that GitHub was brought to, and the id of what shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    pub target: String,
+    pub version: i64,
+    pub remote_id: i64,
+    pub body: Outgoing,
+}
+
+/// What GitHub should show of one pull request and its head, as far as it was written and nothing newer is wanted.
+pub async fn written(db: &Db, repository: RepoId, number: u64, head: &Sha) -> sqlx::Result<Vec<Written>> {
+    let rows = sqlx::query(
+        "SELECT target, version, remote_id, body FROM writes
+         WHERE (target = $1 OR (target >= $2 AND target < $3)) AND version = written_version
+           AND remote_id IS NOT NULL AND error IS NULL",
+    )
+    .bind(format!("comment:{}:{number}", repository.0))
+    // All check runs of one head: `;` follows `:`.
+    .bind(format!("check:{}:{head}:", repository.0))
+    .bind(format!("check:{}:{head};", repository.0))
+    .fetch_all(db.pool())
+    .await?;
+    let mut written = Vec::new();
+    for row in &rows {
+        let remote_id: String = row.try_get("remote_id")?;
+        if let Ok(remote_id) = remote_id.parse() {
+            let (target, version) = (row.try_get("target")?, row.try_get("version")?);
+            written.push(Written { target, version, remote_id, body: json(row, "body")? });
+        }
+    }
+    Ok(written)
+}
+
+/// What became of something written, when it is no longer as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// It is another state now.
+    Changed,
+    /// It is no longer there.
+    Gone,
+}
+
+/// Wants a written state once more.
+pub async fn again(db: &Db, written: &Written, drift: Drift, now_ms: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE writes SET written_version = 0, attempts = 0, not_before_ms = $1, updated_ms = $1,
+                remote_id = CASE WHEN $2 = 1 THEN NULL ELSE remote_id END
+         WHERE target = $3 AND version = $4 AND written_version = version",
+    )
+    .bind(now_ms)
+    .bind(i64::from(drift == Drift::Gone))
+    .bind(&written.target)
+    .bind(written.version)
+    .execute(db.pool())
+    .await
+    .map(|_| ())
+}
+
+/// Drops what was wanted for check runs of a head and certainly never left here. Returns what GitHub may have of the
+/// others.
+pub async fn drop_unsent_checks(tx: &mut Tx, repository: RepoId, head: &Sha) -> sqlx::Result<Vec<CheckRun>> {
+    let (from, to) = (format!("check:{}:{head}:", repository.0), format!("check:{}:{head};", repository.0));
+    sqlx::query(
+        "DELETE FROM writes WHERE target >= $1 AND target < $2 AND written_version = 0 AND remote_id IS NULL
+           AND lease_until_ms IS NULL AND attempts = 0 AND error IS NULL",
+    )
+    .bind(&from)
+    .bind(&to)
+    .execute(&mut **tx)
+    .await?;
+    let rows = sqlx::query("SELECT body FROM writes WHERE target >= $1 AND target < $2")
+        .bind(&from)
+        .bind(&to)
+        .fetch_all(&mut **tx)
         .await?;
+    let mut kept = Vec::new();
+    for row in &rows {
+        if let Outgoing::CheckRun(check) = json(row, "body")? {
+            kept.push(check);
+        }
+    }
+    Ok(kept)
+}
+
+/// Lets others make what a process that stops has taken and did not end. It may have been made: who comes next looks.
+pub async fn hand_back(db: &Db, worker: &str) -> sqlx::Result<u64> {
+    sqlx::query("UPDATE writes SET claimed_by = NULL, lease_until_ms = NULL WHERE claimed_by LIKE $1")
+        .bind(format!("{worker}/%"))
+        .execute(db.pool())
+        .await
+        .map(|done| done.rows_affected())
+}
+
+/// Writes that are not on GitHub yet and may go there.
+pub async fn waiting(db: &Db) -> sqlx::Result<i64> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS waiting FROM writes w WHERE w.version > w.written_version
+           AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.id = w.repository_id AND r.inactive IS NOT NULL)",
+    )
+    .fetch_one(db.pool())
+    .await?;
     row.try_get("waiting")
 }

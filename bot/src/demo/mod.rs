@@ -175,6 +175,8 @@ impl Stage {
             // The stand-in has no secondary limits; the spacing would only make the demonstration longer.
             pace: Pace::unlimited(50),
             lease_ms: config::LEASE_MS,
+            github_git_url: None,
+            github_timeout: crate::github::REQUEST_TIMEOUT,
             trust: Trust::Own,
             runner_cache_dir: Some(review::cache_dir()),
             program: std::env::current_exe().context("cannot find this program")?,

@@ -2,7 +2,8 @@
 
 use super::GitHub;
 use super::error::GitHubError;
-use super::transport::segment;
+use super::guard::Who;
+use super::transport::{Caller, segment};
 use super::wire;
 use crate::pull::{InstallationId, RepoName};
 use http::Method;
@@ -81,6 +82,15 @@ impl Tokens {
     }
 }
 
+/// How an installation of the App stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Active,
+    Suspended,
+    /// Uninstalled, or never there.
+    Removed,
+}
+
 /// What GitHub says of the App that the key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppIdentity {
@@ -111,7 +121,7 @@ impl GitHub {
     /// Asks GitHub who we are: proves address, App id and key at once.
     pub async fn app_self_check(&self) -> Result<AppIdentity, GitHubError> {
         let path = "/app";
-        let app: wire::App = self.transport().get(path, &self.jwt()?).await?.json(path)?;
+        let app: wire::App = self.transport().get(path, &self.as_app()?).await?.json(path)?;
         if app.id != self.app_id() {
             return Err(GitHubError::config(format!(
                 "the private key belongs to App {} ({}), but GITHUB_APP_ID is {}",
@@ -137,17 +147,33 @@ impl GitHub {
     /// Which installation of the App covers a repository.
     pub async fn installation_for(&self, name: &RepoName) -> Result<InstallationId, GitHubError> {
         let path = format!("/repos/{}/{}/installation", segment(&name.owner), segment(&name.name));
-        let found: wire::Installation = self.transport().get(&path, &self.jwt()?).await?.json(&path)?;
+        let found: wire::Installation = self.transport().get(&path, &self.as_app()?).await?.json(&path)?;
         Ok(InstallationId(found.id))
     }
 
     /// All installations of the App.
-    pub async fn installations(&self) -> Result<Vec<InstallationId>, GitHubError> {
-        let all = self
-            .transport()
-            .pages("/app/installations", &self.jwt()?, |page: Vec<wire::Installation>| page)
-            .await?;
-        Ok(all.items.into_iter().filter(|i| i.suspended_at.is_none()).map(|i| InstallationId(i.id)).collect())
+    pub async fn installations(&self) -> Result<Vec<(InstallationId, Standing)>, GitHubError> {
+        let path = "/app/installations";
+        let all = self.transport().pages(path, &self.as_app()?, |page: Vec<wire::Installation>| page).await?;
+        if !all.complete {
+            return Err(GitHubError::malformed(path, "more installations than we read"));
+        }
+        Ok(all.items.iter().map(|i| (InstallationId(i.id), i.standing())).collect())
+    }
+
+    /// How one installation stands now.
+    pub async fn standing(&self, installation: InstallationId) -> Result<Standing, GitHubError> {
+        let path = format!("/app/installations/{}", installation.0);
+        match self.transport().get(&path, &self.as_app()?).await {
+            Ok(answer) => Ok(answer.json::<wire::Installation>(&path)?.standing()),
+            Err(GitHubError::NotFound { .. }) => Ok(Standing::Removed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After an installation ended or changed: nothing of its token is used any more.
+    pub fn forget_token(&self, installation: InstallationId) {
+        self.tokens().forget(installation);
     }
 
     /// A token with the installation's rights, good for another twelve minutes at least. However many callers wait
@@ -166,7 +192,7 @@ impl GitHub {
         // Asking twice makes two tokens and harms nobody, yet a POST is never repeated here: the caller's own
         // retry comes back through this lock.
         let answer =
-            self.transport().write(Method::POST, &path, &self.jwt()?, &serde_json::json!({})).await?;
+            self.transport().write(Method::POST, &path, &self.as_app()?, &serde_json::json!({})).await?;
         let made: wire::Token = answer.json(&path)?;
         let expires_ms = wire::time_ms(&made.expires_at).unwrap_or(now_ms);
         let secret = SecretString::from(made.token);
@@ -174,8 +200,10 @@ impl GitHub {
         Ok(secret)
     }
 
-    pub(super) fn jwt(&self) -> Result<SecretString, GitHubError> {
+    /// The caller for `/app/…`.
+    pub(super) fn as_app(&self) -> Result<Caller, GitHubError> {
         let signed = self.signer().jwt(self.clock().now_ms());
-        signed.map_err(|e| GitHubError::config(format!("the App's key could not sign: {e}")))
+        let token = signed.map_err(|e| GitHubError::config(format!("the App's key could not sign: {e}")))?;
+        Ok(Caller { who: Who::App, token })
     }
 }

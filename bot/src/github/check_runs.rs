@@ -44,6 +44,19 @@ impl GitHub {
         Ok(all.items.iter().filter(|r| ours(r)).map(|r| r.id).max())
     }
 
+    /// All of our check runs on a commit.
+    pub async fn check_runs(&self, repo: &Repository, sha: &Sha) -> Result<Vec<SeenCheckRun>, GitHubError> {
+        let path =
+            format!("{}/commits/{sha}/check-runs?filter=all&app_id={}", repo_path(&repo.name), self.app_id());
+        let all = self.list(repo.installation, &path, |page: wire::CheckRuns| page.check_runs).await?;
+        let seen = all.items.into_iter().map(|run| SeenCheckRun {
+            id: run.id,
+            status: run.status.unwrap_or_default(),
+            conclusion: run.conclusion,
+        });
+        Ok(seen.collect())
+    }
+
     /// The new check run's id. The run exists from the first request on: after an error, look with
     /// [`GitHub::find_check_run`] and go on with [`GitHub::update_check_run`], which sends what is missing.
     pub async fn create_check_run(&self, repo: &Repository, run: &CheckRun) -> Result<i64, GitHubError> {
@@ -105,6 +118,24 @@ impl GitHub {
             .into_iter()
             .map(|a| (a.path, a.start_line, a.title.unwrap_or_default(), a.message.unwrap_or_default()));
         Ok(known.collect())
+    }
+}
+
+/// One of our check runs as GitHub has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenCheckRun {
+    pub id: i64,
+    status: String,
+    conclusion: Option<String>,
+}
+
+impl SeenCheckRun {
+    /// Whether it stands as we wanted it.
+    pub fn stands_as(&self, wanted: CheckStatus) -> bool {
+        let wanted = json!(wanted);
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        text(&wanted["status"]).as_deref() == Some(&self.status)
+            && (self.status != "completed" || text(&wanted["conclusion"]) == self.conclusion)
     }
 }
 

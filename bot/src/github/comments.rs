@@ -8,6 +8,11 @@ use crate::pull::Repository;
 use http::Method;
 use serde_json::json;
 
+/// A comment's text as GitHub keeps it: cut to its bound, with its line ends, without blanks around it.
+pub fn shown(body: &str) -> String {
+    cut_markdown(body, TEXT_MAX_CHARS).replace("\r\n", "\n").trim().to_owned()
+}
+
 impl GitHub {
     /// Our comment on a pull request that starts with `marker`, the oldest if there are several. The author must be
     /// the App's own bot user: anybody can copy a marker, nobody else can write under that name.
@@ -58,6 +63,16 @@ impl GitHub {
         let body = json!({ "body": cut_markdown(body, TEXT_MAX_CHARS) });
         let _: wire::Made = self.write(repo.installation, Method::PATCH, &path, &body).await?;
         Ok(())
+    }
+
+    /// The text of a comment of ours as GitHub has it now; `None` when it is gone.
+    pub async fn comment_body(&self, repo: &Repository, comment: i64) -> Result<Option<String>, GitHubError> {
+        let path = format!("{}/issues/comments/{comment}", repo_path(&repo.name));
+        match self.get::<wire::Comment>(repo.installation, &path).await {
+            Ok(found) => Ok(Some(found.body.unwrap_or_default())),
+            Err(GitHubError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// A reaction on a comment, and its id. GitHub keeps one of a kind for each user, so repeating it changes

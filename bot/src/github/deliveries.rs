@@ -24,7 +24,7 @@ impl GitHub {
             .transport()
             .pages_while(
                 "/app/hook/deliveries",
-                &self.jwt()?,
+                &self.as_app()?,
                 |page: Vec<wire::HookDelivery>| page,
                 // Newest first.
                 |last| at_ms(last) >= since_ms,
@@ -52,7 +52,7 @@ impl GitHub {
     /// Asks GitHub to send a delivery once more, under the same GUID.
     pub async fn redeliver(&self, id: i64) -> Result<(), GitHubError> {
         let path = format!("/app/hook/deliveries/{id}/attempts");
-        self.transport().write(Method::POST, &path, &self.jwt()?, &serde_json::json!({})).await?;
+        self.transport().write_nothing(Method::POST, &path, &self.as_app()?).await?;
         Ok(())
     }
 }

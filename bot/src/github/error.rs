@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 /// A limit without a reset time: GitHub's advice for secondary limits is to wait at least a minute.
 const LIMITED_DEFAULT_MS: i64 = 60_000;
 /// No header may silence us for longer: GitHub's windows are one hour.
-const LIMITED_MAX_MS: i64 = 2 * 3_600_000;
+pub(super) const LIMITED_MAX_MS: i64 = 2 * 3_600_000;
 /// Enough of an answer's message to act on, little enough for a log line.
 const MESSAGE_MAX_CHARS: usize = 500;
 
@@ -23,6 +23,9 @@ pub enum GitHubError {
     /// Ask again after `until_ms` (since the epoch), not before.
     #[error("GitHub limits our requests until {until_ms} (ms since the epoch)")]
     RateLimited { until_ms: i64 },
+    /// GitHub failed so often that it is not asked before `until_ms`. Nothing was sent.
+    #[error("GitHub does not answer; it is asked again after {until_ms} (ms since the epoch)")]
+    Unreachable { until_ms: i64 },
     /// A fault that passes. A write may have been applied all the same: look before writing again.
     #[error("GitHub could not answer {what}: {message}")]
     Transient { what: String, message: String, retry_after_ms: Option<i64> },
@@ -40,7 +43,29 @@ pub enum GitHubError {
 impl GitHubError {
     /// Whether the same request may succeed later without anybody changing anything.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Transient { .. } | Self::Unauthorized { .. })
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::Unreachable { .. }
+                | Self::Transient { .. }
+                | Self::Unauthorized { .. }
+        )
+    }
+
+    /// When GitHub may be asked again, if it is GitHub as a whole that must be left alone: no failure of the request.
+    pub fn silent_until_ms(&self) -> Option<i64> {
+        match self {
+            Self::RateLimited { until_ms } | Self::Unreachable { until_ms } => Some(*until_ms),
+            _ => None,
+        }
+    }
+
+    /// How long GitHub asked to wait after a fault.
+    pub fn retry_after_ms(&self) -> Option<i64> {
+        match self {
+            Self::Transient { retry_after_ms, .. } => *retry_after_ms,
+            _ => None,
+        }
     }
 
     pub(super) fn transient(what: &str, message: impl Into<String>) -> Self {

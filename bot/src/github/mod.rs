@@ -1,29 +1,37 @@
 //! All that talks to GitHub's API. octocrab's types stay in here; callers speak `pull` and `outgoing`.
 
 mod auth;
+mod breaker;
+mod cache;
 mod check_runs;
 mod comments;
 mod deliveries;
 mod error;
+mod guard;
 mod pulls;
 mod text;
 mod transport;
 mod wire;
 
-pub use auth::AppIdentity;
+pub use auth::{AppIdentity, Standing};
+pub use breaker::BreakerState;
+pub use check_runs::SeenCheckRun;
+pub use comments::shown;
 pub use deliveries::FailedDelivery;
 pub use error::GitHubError;
-pub use transport::Listing;
+pub use transport::{Listing, REQUEST_TIMEOUT};
 
 use crate::clock::Clock;
 use crate::pull::{InstallationId, RepoName};
 use auth::{Signer, Tokens};
+use guard::Who;
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OnceCell;
-use transport::{ApiBase, Transport, segment};
+use transport::{ApiBase, Caller, Transport, segment};
 
 /// What it takes to be a GitHub App.
 #[derive(Clone, Debug)]
@@ -36,6 +44,8 @@ pub struct GitHubConfig {
     /// PEM.
     pub private_key: SecretString,
     pub clock: Clock,
+    /// From a request's first byte to its answer's last; [`REQUEST_TIMEOUT`] but in tests.
+    pub request_timeout: Duration,
 }
 
 /// The App's view of GitHub. Clones share connections and tokens. Make it within a tokio runtime.
@@ -61,7 +71,7 @@ impl GitHub {
             None => git_base(&base),
         };
         Ok(Self(Arc::new(Inner {
-            transport: Transport::new(base, config.clock.clone())?,
+            transport: Transport::new(base, config.clock.clone(), config.request_timeout)?,
             git_base,
             app_id: config.app_id,
             signer: Signer::new(config.app_id, config.private_key.expose_secret())?,
@@ -69,6 +79,11 @@ impl GitHub {
             identity: OnceCell::new(),
             clock: config.clock,
         })))
+    }
+
+    /// Whether GitHub is asked at all.
+    pub fn breaker(&self) -> BreakerState {
+        self.0.transport.guard().state()
     }
 
     pub fn app_id(&self) -> u64 {
@@ -86,12 +101,12 @@ impl GitHub {
         installation: InstallationId,
         path: &str,
     ) -> Result<T, GitHubError> {
-        let token = self.installation_token(installation).await?;
-        let answer = match self.0.transport.get(path, &token).await {
+        let caller = self.as_installation(installation).await?;
+        let answer = match self.0.transport.get(path, &caller).await {
             Err(GitHubError::Unauthorized { .. }) => {
                 self.0.tokens.forget(installation);
-                let token = self.installation_token(installation).await?;
-                self.0.transport.get(path, &token).await
+                let caller = self.as_installation(installation).await?;
+                self.0.transport.get(path, &caller).await
             }
             settled => settled,
         };
@@ -105,12 +120,12 @@ impl GitHub {
         path: &str,
         items_of: impl Fn(P) -> Vec<T>,
     ) -> Result<Listing<T>, GitHubError> {
-        let token = self.installation_token(installation).await?;
-        match self.0.transport.pages(path, &token, &items_of).await {
+        let caller = self.as_installation(installation).await?;
+        match self.0.transport.pages(path, &caller, &items_of).await {
             Err(GitHubError::Unauthorized { .. }) => {
                 self.0.tokens.forget(installation);
-                let token = self.installation_token(installation).await?;
-                self.0.transport.pages(path, &token, &items_of).await
+                let caller = self.as_installation(installation).await?;
+                self.0.transport.pages(path, &caller, &items_of).await
             }
             settled => settled,
         }
@@ -125,12 +140,17 @@ impl GitHub {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, GitHubError> {
-        let token = self.installation_token(installation).await?;
-        let answer = self.0.transport.write(method, path, &token, body).await;
+        let caller = self.as_installation(installation).await?;
+        let answer = self.0.transport.write(method, path, &caller, body).await;
         if matches!(answer, Err(GitHubError::Unauthorized { .. })) {
             self.0.tokens.forget(installation);
         }
         answer?.json(path)
+    }
+
+    async fn as_installation(&self, installation: InstallationId) -> Result<Caller, GitHubError> {
+        let token = self.installation_token(installation).await?;
+        Ok(Caller { who: Who::Installation(installation), token })
     }
 
     fn transport(&self) -> &Transport {

@@ -3,9 +3,11 @@
 //! octocrab sends; how often, how long and how much is decided here. It is built without its retry layer
 //! (which repeats a POST), its installation tokens (not single-flight) and its pages (which lose Authorization).
 
+use super::cache::{Cache, Kept};
 use super::error::{GitHubError, from_answer};
+use super::guard::{Guard, Who};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -17,13 +19,14 @@ use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use rand::RngExt;
 use secrecy::SecretString;
 use serde::{Serialize, de::DeserializeOwned};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A machine that does not answer a SYN within this is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte sent to the last byte read, for an answer that trickles. GitHub itself gives up on a request
 /// after 10 s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 /// A page of 100 commits, each message at GitHub's limit of 64 KiB, is 6 MiB; files carry patches.
 const ANSWER_MAX_BYTES: usize = 32 << 20;
 /// Three tries outlast a restart of one of GitHub's front ends; more would hide an outage.
@@ -73,6 +76,12 @@ pub struct Listing<T> {
     pub complete: bool,
 }
 
+/// Who asks, and what proves it.
+pub(super) struct Caller {
+    pub who: Who,
+    pub token: SecretString,
+}
+
 /// Sends requests; knows no token. Clones share connections.
 #[derive(Clone)]
 pub(super) struct Transport {
@@ -80,25 +89,48 @@ pub(super) struct Transport {
     base: ApiBase,
     clock: crate::clock::Clock,
     request_timeout: Duration,
+    guard: Arc<Guard>,
+    cache: Arc<Cache>,
 }
 
-/// One answer that was a success.
+/// One answer that was a success, now or when it was kept.
 pub(super) struct Answer {
-    headers: HeaderMap,
+    link: Option<HeaderValue>,
     body: Bytes,
 }
 
+/// One request, before it is sent.
+struct Wish<'a, B: ?Sized> {
+    method: Method,
+    path: &'a str,
+    body: Option<&'a B>,
+    /// An earlier answer, good as long as GitHub says so.
+    kept: Option<Kept>,
+}
+
 impl Transport {
-    pub(super) fn new(base: ApiBase, clock: crate::clock::Clock) -> Result<Self, GitHubError> {
+    pub(super) fn new(
+        base: ApiBase,
+        clock: crate::clock::Clock,
+        request_timeout: Duration,
+    ) -> Result<Self, GitHubError> {
         let crab = connect(&base.origin())?;
-        Ok(Self { crab, base, clock, request_timeout: REQUEST_TIMEOUT })
+        let guard = Arc::new(Guard::new(clock.clone()));
+        Ok(Self { crab, base, clock, request_timeout, guard, cache: Arc::default() })
     }
 
-    /// GET, tried again on faults that pass. `path` starts with `/` and does not hold the prefix.
-    pub(super) async fn get(&self, path: &str, token: &SecretString) -> Result<Answer, GitHubError> {
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// GET, tried again on faults that pass, and asked under the condition that it changed. `path` starts with `/` and
+    /// does not hold the prefix.
+    pub(super) async fn get(&self, path: &str, caller: &Caller) -> Result<Answer, GitHubError> {
         let mut tried = 1;
         loop {
-            let fault = match self.once(Method::GET, path, token, None::<&()>).await {
+            let kept = self.cache.get(caller.who, path);
+            let wish = Wish { method: Method::GET, path, body: None::<&()>, kept };
+            let fault = match self.once(wish, caller).await {
                 Err(fault @ GitHubError::Transient { .. }) if tried < GET_TRIES => fault,
                 settled => return settled,
             };
@@ -120,10 +152,20 @@ impl Transport {
         &self,
         method: Method,
         path: &str,
-        token: &SecretString,
+        caller: &Caller,
         body: &B,
     ) -> Result<Answer, GitHubError> {
-        self.once(method, path, token, Some(body)).await
+        self.once(Wish { method, path, body: Some(body), kept: None }, caller).await
+    }
+
+    /// POST or PATCH without a body, sent exactly once.
+    pub(super) async fn write_nothing(
+        &self,
+        method: Method,
+        path: &str,
+        caller: &Caller,
+    ) -> Result<Answer, GitHubError> {
+        self.once(Wish { method, path, body: None::<&()>, kept: None }, caller).await
     }
 
     /// All pages of `path`. Only the query of a `next` link is believed: it is asked of the same path on our base,
@@ -131,17 +173,17 @@ impl Transport {
     pub(super) async fn pages<P: DeserializeOwned, T>(
         &self,
         path: &str,
-        token: &SecretString,
+        caller: &Caller,
         items_of: impl Fn(P) -> Vec<T>,
     ) -> Result<Listing<T>, GitHubError> {
-        self.pages_while(path, token, items_of, |_| true).await
+        self.pages_while(path, caller, items_of, |_| true).await
     }
 
     /// Pages of `path` for as long as `wants_more`, which sees the last item of each.
     pub(super) async fn pages_while<P: DeserializeOwned, T>(
         &self,
         path: &str,
-        token: &SecretString,
+        caller: &Caller,
         items_of: impl Fn(P) -> Vec<T>,
         wants_more: impl Fn(&T) -> bool,
     ) -> Result<Listing<T>, GitHubError> {
@@ -151,8 +193,8 @@ impl Transport {
         let mut items = Vec::new();
         for _ in 0..PAGES_MAX {
             let asked = format!("{route}?{query}");
-            let answer = self.get(&asked, token).await?;
-            let next = next_query(&answer.headers);
+            let answer = self.get(&asked, caller).await?;
+            let next = answer.link.as_ref().and_then(next_query);
             items.extend(items_of(answer.json(&asked)?));
             match next {
                 Some(next) if next != query && items.last().is_none_or(&wants_more) => query = next,
@@ -164,35 +206,41 @@ impl Transport {
 
     async fn once<B: Serialize + ?Sized>(
         &self,
-        method: Method,
-        path: &str,
-        token: &SecretString,
-        body: Option<&B>,
+        wish: Wish<'_, B>,
+        caller: &Caller,
     ) -> Result<Answer, GitHubError> {
-        let what = format!("{method} {path}");
-        match tokio::time::timeout(self.request_timeout, self.exchange(&what, method, path, token, body))
-            .await
-        {
-            Ok(settled) => settled,
-            Err(_) => Err(GitHubError::transient(&what, "no answer in time")),
-        }
+        self.guard.permit(caller.who)?;
+        let (what, method) = (format!("{} {}", wish.method, wish.path), wish.method.clone());
+        let exchange = tokio::time::timeout(self.request_timeout, self.exchange(&what, wish, caller));
+        let settled =
+            exchange.await.unwrap_or_else(|_| Err(GitHubError::transient(&what, "no answer in time")));
+        self.guard.settled(caller.who, &method, &settled);
+        settled
     }
 
     /// One request, or two when the repository has moved: a redirect says that nothing was done.
     async fn exchange<B: Serialize + ?Sized>(
         &self,
         what: &str,
-        method: Method,
-        path: &str,
-        token: &SecretString,
-        body: Option<&B>,
+        wish: Wish<'_, B>,
+        caller: &Caller,
     ) -> Result<Answer, GitHubError> {
-        let mut path = path.to_owned();
+        let mut path = wish.path.to_owned();
         let mut redirected = false;
         loop {
-            let (parts, body) = self.send(what, method.clone(), &path, token, body).await?;
+            let (parts, body) = self.send(what, &path, &wish, caller).await?;
+            self.guard.heard(caller.who, &parts.headers);
+            if let (StatusCode::NOT_MODIFIED, Some(kept)) = (parts.status, &wish.kept) {
+                metrics::counter!("paceline_github_not_modified_total").increment(1);
+                return Ok(Answer { link: kept.link.clone(), body: kept.body.clone() });
+            }
             if parts.status.is_success() {
-                return Ok(Answer { headers: parts.headers, body });
+                if wish.method == Method::GET
+                    && let Some(kept) = Kept::of(&parts.headers, &body)
+                {
+                    self.cache.put(caller.who, wish.path, kept);
+                }
+                return Ok(Answer { link: parts.headers.get(header::LINK).cloned(), body });
             }
             match moved_to(&parts).filter(|_| !redirected) {
                 Some(new) => (path, redirected) = (new, true),
@@ -207,14 +255,17 @@ impl Transport {
     async fn send<B: Serialize + ?Sized>(
         &self,
         what: &str,
-        method: Method,
         path: &str,
-        token: &SecretString,
-        body: Option<&B>,
+        wish: &Wish<'_, B>,
+        caller: &Caller,
     ) -> Result<(http::response::Parts, Bytes), GitHubError> {
-        let crab = self.crab.user_access_token(token.clone()).map_err(|e| unsent(what, &e))?;
-        let head = Request::builder().method(method).uri(format!("{}{path}", self.base.prefix));
-        let request = crab.build_request(head, body).map_err(|e| unsent(what, &e))?;
+        let crab = self.crab.user_access_token(caller.token.clone()).map_err(|e| unsent(what, &e))?;
+        let mut head =
+            Request::builder().method(wish.method.clone()).uri(format!("{}{path}", self.base.prefix));
+        if let Some(kept) = &wish.kept {
+            head = head.header(header::IF_NONE_MATCH, kept.tag.clone());
+        }
+        let request = crab.build_request(head, wish.body).map_err(|e| unsent(what, &e))?;
         let response = crab.execute(request).await.map_err(|e| GitHubError::transient(what, causes(&e)))?;
         let (parts, body) = response.into_parts();
         match Limited::new(body, ANSWER_MAX_BYTES).collect().await {
@@ -279,18 +330,16 @@ fn moved_to(parts: &http::response::Parts) -> Option<String> {
 }
 
 /// The query of the link with `rel="next"`.
-fn next_query(headers: &HeaderMap) -> Option<String> {
-    headers.get_all(header::LINK).iter().filter_map(|v| v.to_str().ok()).find_map(|links| {
-        links.split(',').find_map(|link| {
-            let (target, relation) = link.split_once(';')?;
-            let next = relation.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
-            let target = target.trim().strip_prefix('<')?.strip_suffix('>')?;
-            let (_, query) = target.split_once('?')?;
-            let fits = !query.is_empty()
-                && query.len() < 4096
-                && format!("?{query}").parse::<http::uri::PathAndQuery>().is_ok();
-            (next && fits).then(|| query.to_owned())
-        })
+fn next_query(links: &HeaderValue) -> Option<String> {
+    links.to_str().ok()?.split(',').find_map(|link| {
+        let (target, relation) = link.split_once(';')?;
+        let next = relation.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
+        let target = target.trim().strip_prefix('<')?.strip_suffix('>')?;
+        let (_, query) = target.split_once('?')?;
+        let fits = !query.is_empty()
+            && query.len() < 4096
+            && format!("?{query}").parse::<http::uri::PathAndQuery>().is_ok();
+        (next && fits).then(|| query.to_owned())
     })
 }
 
@@ -347,11 +396,7 @@ mod tests {
 
     #[test]
     fn the_next_page_is_a_query() {
-        let next = |link: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::LINK, link.parse().unwrap());
-            next_query(&headers)
-        };
+        let next = |link: &str| next_query(&link.parse().unwrap());
         let both = "<https://h/x?page=1>; rel=\"prev\", <https://h/repositories/1/x?per_page=100&page=3>; rel=\"next\"";
         assert_eq!(next(both), Some("per_page=100&page=3".into()));
         assert_eq!(next("<https://h/x?page=9>; rel=\"last\""), None);
@@ -391,9 +436,10 @@ mod tests {
             }
             held
         });
-        let mut transport = Transport::new(base, crate::clock::Clock::system()).unwrap();
-        transport.request_timeout = Duration::from_millis(50);
-        let error = transport.get("/app", &SecretString::from("t".to_owned())).await.err().unwrap();
+        let limit = Duration::from_millis(50);
+        let transport = Transport::new(base, crate::clock::Clock::system(), limit).unwrap();
+        let caller = Caller { who: Who::App, token: SecretString::from("t".to_owned()) };
+        let error = transport.get("/app", &caller).await.err().unwrap();
         assert!(matches!(error, GitHubError::Transient { .. }), "{error}");
         assert_eq!(accepts.await.unwrap().len(), 3);
     }

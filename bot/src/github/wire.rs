@@ -26,6 +26,12 @@ pub(super) struct Installation {
     pub suspended_at: Option<String>,
 }
 
+impl Installation {
+    pub(super) fn standing(&self) -> super::Standing {
+        if self.suspended_at.is_some() { super::Standing::Suspended } else { super::Standing::Active }
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct Token {
     pub token: String,
@@ -223,6 +229,10 @@ pub(super) struct CheckRun {
     pub id: i64,
     #[serde(default)]
     pub external_id: Option<String>,
+    #[serde(default)]
+    pub status: Option<String>,
+    #[serde(default)]
+    pub conclusion: Option<String>,
     #[serde(default)]
     pub app: Option<CheckApp>,
 }

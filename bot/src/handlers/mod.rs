@@ -2,18 +2,42 @@
 
 mod check_run;
 mod comment;
+mod installation;
 mod pull_request;
 
 use crate::app::App;
 use crate::db::deliveries::{Delivery, Ending};
 use crate::event::{self, Event, Place};
+use crate::github::GitHubError;
+use crate::presence;
 use crate::pull::Repository;
 
 pub use pull_request::{Ask, refresh};
 
-/// Works on one delivery.
+/// Works on one delivery. One about a repository that the App no longer sees is nobody's failure.
 pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {
-    match event::parse(&delivery.event, &delivery.payload)? {
+    let event = event::parse(&delivery.event, &delivery.payload)?;
+    let place = event.place().cloned();
+    let outcome = act(app, event).await;
+    if let (Err(error), Some(place)) = (&outcome, place)
+        && out_of_sight(error)
+        && !presence::sees(app, &place).await?
+    {
+        tracing::info!(delivery = delivery.guid, repo = %place.name, "the App does not see this repository");
+        return Ok(Ending::Ignored);
+    }
+    outcome
+}
+
+fn out_of_sight(error: &anyhow::Error) -> bool {
+    matches!(
+        error.chain().find_map(|cause| cause.downcast_ref::<GitHubError>()),
+        Some(GitHubError::NotFound { .. } | GitHubError::Forbidden { .. })
+    )
+}
+
+async fn act(app: &App, event: Event) -> anyhow::Result<Ending> {
+    match event {
         Event::PullRequest { place, number } => refresh(app, &place, number, Ask::Facts).await?,
         Event::Comment { place, number, comment_id, author, by_bot, body } => {
             let said = comment::Said { place, number, comment_id, author, by_bot, body };
@@ -22,6 +46,8 @@ pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {
         Event::CheckRun { place, head, request, by } => {
             return check_run::handle(app, &place, &head, &request, &by).await;
         }
+        Event::Installation { installation } => installation::handle(app, installation).await?,
+        Event::Repository { place } => presence::repository_changed(app, &place).await?,
         Event::Other => return Ok(Ending::Ignored),
     }
     Ok(Ending::Done)

@@ -8,14 +8,14 @@ use crate::db::pulls::PullRow;
 use crate::db::{Tx, jobs, new_id, pulls, repositories};
 use crate::event::Place;
 use crate::facts::GitFacts;
-use crate::git::Wants;
+use crate::git::{GitError, Wants};
 use crate::policy;
 use crate::pull::{PullRequest, PullState, Repository};
 use crate::queue::JobState;
 use crate::repo_config::Trigger;
 use crate::runs;
 use anyhow::Context;
-use perfsuite::model::{JobId, JobSpec, Trust};
+use perfsuite::model::{JobId, JobSpec, Sha, Trust};
 
 /// Why the facts are loaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,21 @@ pub async fn refresh(app: &App, place: &Place, number: u64, ask: Ask) -> anyhow:
     if pull.state != PullState::Open {
         return close(app, &repository, &pull).await;
     }
-    let facts = git_facts(app, &repository, &pull).await?;
-    let assessment = assess::assess(&facts, Some(&pull.author), trigger(&pull, ask));
-    decide(app, &repository, &pull, &facts, assessment, ask).await
+    let found = match git_facts(app, &repository, &pull).await? {
+        Ok(facts) => Found {
+            assessment: assess::assess(&facts, Some(&pull.author), trigger(&pull, ask)),
+            merge: Some((facts.merge_base.clone(), facts.mergeable())),
+        },
+        Err(reason) => Found { assessment: assess::unreadable(&pull, &reason), merge: None },
+    };
+    decide(app, &repository, &pull, found, ask).await
+}
+
+/// What was found out about a pull request's head.
+struct Found {
+    assessment: Assessment,
+    /// The merge base, and whether it merges; `None` where git's facts cannot be judged.
+    merge: Option<(Sha, &'static str)>,
 }
 
 fn trigger(pull: &PullRequest, ask: Ask) -> Trigger<'_> {
@@ -50,10 +62,10 @@ async fn decide(
     app: &App,
     repository: &Repository,
     pull: &PullRequest,
-    facts: &GitFacts,
-    assessment: Assessment,
+    found: Found,
     ask: Ask,
 ) -> anyhow::Result<()> {
+    let Found { assessment, merge } = found;
     let plan = match policy::not_measured_because(pull) {
         Some(reason) => Err(reason.to_owned()),
         None => assessment.plan,
@@ -66,13 +78,20 @@ async fn decide(
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin().await?;
     repositories::upsert(&mut tx, repository, now_ms).await?;
+    let new = pulls::get(&mut *tx, repository.id, pull.number).await?.is_none();
     pulls::upsert(&mut tx, repository.id, pull, now_ms).await?;
-    pulls::set_merge(&mut tx, repository.id, pull.number, &facts.merge_base, facts.mergeable()).await?;
+    if let Some((merge_base, mergeable)) = &merge {
+        pulls::set_merge(&mut tx, repository.id, pull.number, merge_base, mergeable).await?;
+    }
     judgements::upsert(&mut tx, repository.id, pull.number, &pull.head_sha, &judgement, now_ms).await?;
     let row =
         pulls::get(&mut *tx, repository.id, pull.number).await?.context("the row that was just written")?;
-    let keep = plan.is_ok().then_some((&pull.head_sha, &facts.merge_base));
-    jobs::supersede(&mut tx, repository.id, pull.number, keep, now_ms).await?;
+    let keep = plan.is_ok().then_some(merge.as_ref()).flatten().map(|(base, _)| (&pull.head_sha, base));
+    let by = if plan.is_ok() { "a newer push" } else { "a change of the pull request" };
+    let outdated = jobs::supersede(&mut tx, repository.id, pull.number, keep, by, now_ms).await?;
+    for head in outdated.iter().filter(|head| **head != pull.head_sha) {
+        runs::retire(&mut tx, app, repository, head).await?;
+    }
     if let Ok(plan) = plan
         && row.may_run()
     {
@@ -82,6 +101,18 @@ async fn decide(
     tx.commit().await?;
     app.wake.writes.notify_one();
     app.wake.jobs.notify_waiters();
+    if new {
+        count_anew(app, repository, pull).await?;
+    }
+    Ok(())
+}
+
+/// The comments say which of their author's pull requests they are about. Deliveries come in any order, so those of
+/// later ones may have been written first, or at the same time.
+async fn count_anew(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow::Result<()> {
+    for number in pulls::open_by_author(&app.db, repository.id, &pull.author, pull.number).await? {
+        runs::republish(app, repository.id, number).await?;
+    }
     Ok(())
 }
 
@@ -126,7 +157,11 @@ async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow
     let mut tx = app.db.begin().await?;
     repositories::upsert(&mut tx, repository, now_ms).await?;
     pulls::upsert(&mut tx, repository.id, pull, now_ms).await?;
-    if jobs::supersede(&mut tx, repository.id, pull.number, None, now_ms).await? > 0 {
+    let by = match pull.state {
+        PullState::Merged => "the merge of the pull request",
+        _ => "the closing of the pull request",
+    };
+    if !jobs::supersede(&mut tx, repository.id, pull.number, None, by, now_ms).await?.is_empty() {
         runs::publish(&mut tx, app, repository, pull.number).await?;
     }
     tx.commit().await?;
@@ -134,7 +169,12 @@ async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow
     Ok(())
 }
 
-async fn git_facts(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow::Result<GitFacts> {
+/// The facts, or in words why they are beyond what is judged.
+async fn git_facts(
+    app: &App,
+    repository: &Repository,
+    pull: &PullRequest,
+) -> anyhow::Result<Result<GitFacts, String>> {
     let token = app.github.installation_token(repository.installation).await?;
     let url = app.github.git_url(&repository.name);
     let (mirrors, id, pull) = (app.mirrors.clone(), repository.id, pull.clone());
@@ -146,7 +186,13 @@ async fn git_facts(app: &App, repository: &Repository, pull: &PullRequest) -> an
             commits: vec![pull.base_sha.clone(), pull.head_sha.clone()],
         };
         mirrors.fetch(id, &url, Some(&token), &wants)?;
-        Ok(GitFacts::read(&mirrors.open(id)?, &pull.base_sha, &pull.head_sha)?)
+        match GitFacts::read(&mirrors.open(id)?, &pull.base_sha, &pull.head_sha) {
+            Ok(facts) => Ok(Ok(facts)),
+            Err(error @ (GitError::TooMany { .. } | GitError::Range(_) | GitError::NoMergeBase(_))) => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
     })
     .await
     .context("reading git was ended")?

@@ -66,6 +66,9 @@ pub async fn claim(
             };
             return Ok(Json(lease).into_response());
         }
+        if app.stop.is_cancelled() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
         if tokio::time::timeout_at(deadline.min(tokio::time::Instant::now() + Duration::from_secs(1)), called)
             .await
             .is_err()

@@ -2,10 +2,10 @@
 
 use super::WebError;
 use crate::app::App;
-use crate::db::deliveries::{self, NewDelivery};
+use crate::db::deliveries::{NewDelivery, Wanted};
 use crate::event;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -19,10 +19,15 @@ const HEADER_MAX_CHARS: usize = 200;
 
 pub async fn receive(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<(StatusCode, &'static str), WebError> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers;
+    let size = text(&headers, "content-length").and_then(|length| length.parse().ok());
+    // Held until the delivery is stored, so that no burst fills the memory.
+    let _room = app.inbox.room(size.unwrap_or(BODY_MAX_BYTES)).await?;
+    let body = read(body).await?;
+    let text = |name: &str| text(&headers, name);
     if !signature_is_good(text("x-hub-signature-256"), &body, &app.config.webhook_secrets) {
         metrics::counter!("paceline_webhooks_total", "outcome" => "unsigned").increment(1);
         return Err(WebError::refused(
@@ -50,6 +55,7 @@ pub async fn receive(
     let delivery = NewDelivery {
         guid: guid.into(),
         event: event.into(),
+        wanted: if envelope.concerns_us(event) { Wanted::Yes } else { Wanted::No },
         action: envelope.action,
         installation_id: envelope.installation_id,
         repository: envelope.repository,
@@ -57,11 +63,31 @@ pub async fn receive(
         // PostgreSQL's text cannot hold U+0000; in JSON it can only stand escaped, so nothing is lost here.
         payload: payload.replace('\0', ""),
     };
-    let new = deliveries::insert(&app.db, &delivery, app.clock.now_ms()).await?;
+    let (action, lane, wanted) = (delivery.action.clone(), delivery.lane.clone(), delivery.wanted);
+    let new = app.inbox.store(delivery).await?;
     metrics::counter!("paceline_webhooks_total", "outcome" => if new { "new" } else { "seen" }).increment(1);
-    tracing::info!(delivery = guid, event, action = delivery.action, lane = delivery.lane, new, "delivery");
-    app.wake.deliveries.notify_one();
+    tracing::info!(delivery = guid, event, action, lane, new, "delivery");
+    if wanted == Wanted::Yes {
+        app.wake.deliveries.notify_one();
+    }
     Ok((StatusCode::ACCEPTED, if new { "accepted\n" } else { "seen before\n" }))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The whole body, up to the bound.
+async fn read(body: axum::body::Body) -> Result<Bytes, WebError> {
+    use http_body_util::{BodyExt, LengthLimitError, Limited};
+    match Limited::new(body, BODY_MAX_BYTES).collect().await {
+        Ok(read) => Ok(read.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(WebError::refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The body is larger than {BODY_MAX_BYTES} bytes."),
+        )),
+        Err(error) => Err(WebError::refused(StatusCode::BAD_REQUEST, format!("The body broke off: {error}"))),
+    }
 }
 
 /// HMAC-SHA-256 over the raw bytes, against each secret (several during a rotation), in constant time.

@@ -6,7 +6,7 @@ use crate::postgres;
 use crate::seed::{MINUTE_MS, NOW_MS, Seeded};
 use bot::app::evidence_in;
 use bot::backup::{self, Over};
-use bot::db::deliveries::{self, NewDelivery};
+use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
 use bot::db::{Db, writes};
@@ -34,6 +34,7 @@ pub async fn full(on: On) -> Seeded {
         action: None,
         installation_id: Some(1),
         repository: Some("acme/gateway".into()),
+        wanted: Wanted::Yes,
         lane: "1/17".into(),
         payload: r#"{"text":"Zürich \u0000 \"quoted\"\nline"}"#.into(),
     };
@@ -166,7 +167,8 @@ async fn a_backup_is_of_one_moment(on: On) {
         for n in 100.. {
             let mut tx = db.begin().await.unwrap();
             for sql in [
-                "INSERT INTO repositories VALUES ($1, 1, 'busy', CAST($1 AS TEXT), 0, 'main', 1)",
+                "INSERT INTO repositories (id, installation_id, owner, name, private, default_branch, seen_ms)
+                 VALUES ($1, 1, 'busy', CAST($1 AS TEXT), 0, 'main', 1)",
                 "INSERT INTO sent_writes VALUES (CAST($1 AS TEXT), 77, 1)",
             ] {
                 sqlx::query(sql).bind(n).execute(&mut *tx).await.unwrap();

@@ -10,7 +10,7 @@ use bot::db::{Db, deliveries, runners, writes};
 use bot::demo::standin::{
     AppCredentials, Covered, Event, Fault, FaultKind, NewPull, NewRepository, StandIn, StandInOptions,
 };
-use bot::pull::RepoId;
+use bot::pull::{InstallationId, RepoId};
 use perfsuite::model::Sha;
 use perfsuite::model::wire::Lease;
 use rand::rngs::StdRng;
@@ -72,21 +72,22 @@ async fn at_length() {
 }
 
 /// A server that is started and killed, and the GitHub that it serves.
-struct Crashing {
-    github: StandIn,
-    app: AppCredentials,
-    repository: RepoId,
-    numbers: Vec<u64>,
-    database: Fresh,
+pub struct Crashing {
+    pub github: StandIn,
+    pub app: AppCredentials,
+    pub installation: InstallationId,
+    pub repository: RepoId,
+    pub numbers: Vec<u64>,
+    pub database: Fresh,
     port: u16,
     dir: TempDir,
 }
 
 /// What was sent.
 #[derive(Default)]
-struct Sent {
+pub struct Sent {
     guids: BTreeSet<String>,
-    deliveries: usize,
+    pub deliveries: usize,
     /// Found nobody, or a server that died before it answered.
     unanswered: usize,
 }
@@ -127,10 +128,12 @@ impl Crashing {
         server.kill().unwrap();
         server.wait().unwrap();
         runner.abort();
-        it.check(&db, &sent, &plan).await;
+        it.check(&db, &sent, plan.faults).await;
         let figures = format!(
             "{on:?}: {} kills and {} faults of GitHub (seed {}), {} deliveries for {} pull requests, {} of them unanswered and asked for again;\n\
-             \x20 at the end {} comments and {} check runs, made by {} and {} requests; settled {:.1} s after the last start",
+             \x20 at the end {} comments and {} check runs, made by {} and {} requests; one of each on every pull request and head, \
+             none lost, none doubled;\n\
+             \x20 settled {:.1} s after the last start; all requests to GitHub: {:?}",
             plan.rounds,
             plan.faults,
             plan.seed,
@@ -142,12 +145,13 @@ impl Crashing {
             it.github.count("POST", "/comments"),
             it.github.count("POST", "/check-runs"),
             settled.as_secs_f64(),
+            it.github.totals(),
         );
         db.close().await;
         figures
     }
 
-    async fn new(on: On, pulls: usize) -> Self {
+    pub async fn new(on: On, pulls: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut options = StandInOptions::new(dir.path().join("github"));
         options.answer_writes_after = ANSWER_AFTER;
@@ -163,7 +167,7 @@ impl Crashing {
         let database = Fresh::new(on, &dir.path().join("data")).await;
         // Free now, and ours again and again: GitHub knows one address.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut it = Self { github, app, repository, numbers: Vec::new(), database, port, dir };
+        let mut it = Self { github, app, installation, repository, numbers: Vec::new(), database, port, dir };
         for pull in 0..pulls {
             it.open_pull(pull);
         }
@@ -196,11 +200,11 @@ impl Crashing {
         self.github.tip(self.repository, &branch(pull)).unwrap()
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn start(&self) -> Child {
+    pub fn start(&self) -> Child {
         let mut command = paceline(&["serve", "--no-runner"]);
         command
             .env("PACELINE_LISTEN", format!("127.0.0.1:{}", self.port))
@@ -218,14 +222,14 @@ impl Crashing {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
-    async fn hand(&self, db: &Db) -> Hand {
+    pub async fn hand(&self, db: &Db) -> Hand {
         let token = runners::new_token();
         runners::upsert(db, "by-hand", &token, false, 0).await.unwrap();
         Hand { url: self.url(""), token }
     }
 
     /// Sends deliveries, whether anybody listens or not: pushes, and events that change nothing.
-    async fn send(&self, count: usize, sent: &mut Sent, random: &mut StdRng) {
+    pub async fn send(&self, count: usize, sent: &mut Sent, random: &mut StdRng) {
         for _ in 0..count {
             let pull = sent.deliveries % self.numbers.len();
             let action = if sent.deliveries < self.numbers.len() {
@@ -251,7 +255,7 @@ impl Crashing {
     }
 
     /// Waits until everything sent was worked on and everything wanted was written.
-    async fn settled(&self, db: &Db, sent: &Sent) {
+    pub async fn settled(&self, db: &Db, sent: &Sent) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = self.left(db, sent).await;
@@ -290,7 +294,8 @@ impl Crashing {
         })
     }
 
-    async fn check(&self, db: &Db, sent: &Sent, plan: &Plan) {
+    /// Nothing is lost or doubled; `faults` of GitHub excuse requests in vain.
+    pub async fn check(&self, db: &Db, sent: &Sent, faults: usize) {
         for guid in &sent.guids {
             assert!(deliveries::known(db, guid).await.unwrap(), "{guid} was answered with 202 and is lost");
         }
@@ -303,7 +308,7 @@ impl Crashing {
         let runs = self.github.check_runs(self.repository);
         let named: BTreeSet<_> = runs.iter().map(|run| (&run.head_sha, &run.name)).collect();
         assert_eq!(named.len(), runs.len(), "one check run of each name per head");
-        if plan.faults == 0 {
+        if faults == 0 {
             assert_eq!(self.github.count("POST", "/check-runs"), runs.len(), "none was asked for in vain");
             assert_eq!(self.github.count("POST", "/comments"), self.numbers.len());
         }
@@ -339,7 +344,7 @@ fn branch(pull: usize) -> String {
 }
 
 /// A runner that goes on whatever becomes of the server.
-async fn measure_for_ever(hand: Hand) {
+pub async fn measure_for_ever(hand: Hand) {
     loop {
         match hand.claim(true).await {
             Some(lease) => persist(&hand, &lease).await,

@@ -2,7 +2,7 @@
 
 use crate::scene::{BASES, Base, Scene, new_pull};
 use bot::demo::standin::{Covered, Event, Fault, FaultKind, NewPull, NewRepository};
-use bot::github::{GitHub, GitHubConfig, GitHubError};
+use bot::github::{GitHub, GitHubConfig, GitHubError, Standing};
 use bot::outgoing::{Action, CheckRun, CheckStatus, Conclusion};
 use bot::pull::{ChangeKind, Permission, PullState};
 use perfsuite::model::Sha;
@@ -44,7 +44,7 @@ async fn every_question_works_on_both_kinds_of_address() {
         assert_eq!(app.missing_permissions, [""; 0]);
         let name = scene.repository().name;
         assert_eq!(github.installation_for(&name).await.unwrap(), scene.installation);
-        assert_eq!(github.installations().await.unwrap(), [scene.installation]);
+        assert_eq!(github.installations().await.unwrap(), [(scene.installation, Standing::Active)]);
         let repo = github.repository(scene.installation, &name).await.unwrap();
         assert_eq!(repo, scene.repository());
         assert_eq!(github.repositories(scene.installation).await.unwrap(), std::slice::from_ref(&repo));
@@ -202,18 +202,26 @@ async fn limits_say_until_when() {
     let scene = Scene::new().await;
     let (number, _) = scene.pull();
     let (github, repo) = (scene.github(Base::Root), scene.repository());
-    let now_ms = scene.clock.now_ms();
     for kind in [FaultKind::Secondary { retry_after_s: 7 }, FaultKind::TooMany { retry_after_s: 7 }] {
         scene.standin.fail(Fault::new("GET", "/pulls/", kind, 1));
-        let before = scene.standin.count("GET", "/pulls/");
+        let (now_ms, before) = (scene.clock.now_ms(), scene.standin.count("GET", "/pulls/"));
         let limited = github.pull_request(&repo, number).await;
         assert_eq!(limited, Err(GitHubError::RateLimited { until_ms: now_ms + 7_000 }));
+        assert_eq!(github.pull_request(&repo, number).await, limited, "we know by ourselves");
         assert_eq!(scene.standin.count("GET", "/pulls/"), before + 1, "asked again at once");
+        scene.clock.advance(7_000);
     }
+    let now_ms = scene.clock.now_ms();
     scene.standin.set_quota(scene.installation, 0);
     let limited = github.create_comment(&repo, number, "x").await;
     let Err(GitHubError::RateLimited { until_ms }) = limited else { panic!("{limited:?}") };
     assert!(until_ms > now_ms && until_ms <= now_ms + 3_600_000, "{until_ms}");
+    let asked = scene.standin.requests().len();
+    assert!(matches!(github.pull_request(&repo, number).await, Err(GitHubError::RateLimited { .. })));
+    assert_eq!(scene.standin.requests().len(), asked, "an empty quota is not asked of again");
+    scene.clock.advance(until_ms - now_ms);
+    scene.standin.set_quota(scene.installation, 5_000);
+    assert!(github.pull_request(&repo, number).await.is_ok());
 }
 
 #[tokio::test]
@@ -317,6 +325,7 @@ async fn wrong_credentials_are_said_plainly() {
         GitHub::new(GitHubConfig {
             api_url: scene.standin.url(),
             git_url: None,
+            request_timeout: bot::github::REQUEST_TIMEOUT,
             app_id,
             private_key,
             clock: scene.clock.clone(),
@@ -349,6 +358,7 @@ async fn no_answer_and_no_server_are_faults_that_pass() {
     let github = GitHub::new(GitHubConfig {
         api_url: format!("http://{address}"),
         git_url: Some("https://git.example/".into()),
+        request_timeout: bot::github::REQUEST_TIMEOUT,
         app_id: scene.app.app_id,
         private_key: scene.app.private_key.clone(),
         clock: scene.clock.clone(),

@@ -11,13 +11,15 @@ on_both!(
     a_delivery_that_found_nobody_is_sent_again,
     what_is_refused_is_not_asked_for_for_ever,
     a_pull_request_without_a_delivery_is_found,
+    what_is_missing_or_changed_on_github_is_written_again,
 );
 
 async fn a_delivery_that_found_nobody_is_sent_again(on: On) {
     let world = World::new(on, Wishes::default()).await;
     let number = world.open_pull("fix: one");
     let event = Event::PullRequest { repo: world.repository, number, action: "opened".into() };
-    world.github.lose(world.app_id, &world.url("/github/webhook"), &event).unwrap();
+    let parcel = world.github.compose(world.app_id, &world.url("/github/webhook"), &event).unwrap();
+    world.github.lose(parcel);
     // The server asked when it started, which may be before or after; asking again does no harm.
     missed::redeliver(&world.server.app, &mut Asked::default()).await.unwrap();
     eventually("the comment", || (world.our_comments(number).len() == 1).then_some(())).await;
@@ -74,13 +76,49 @@ async fn a_pull_request_without_a_delivery_is_found(on: On) {
     world.server.stop().await;
 }
 
-/// Waits until no delivery waits.
+async fn what_is_missing_or_changed_on_github_is_written_again(on: On) {
+    let world = World::new(on, Wishes::default()).await;
+    let number = world.open_pull("fix: one");
+    world.pull_event(number, "opened").await;
+    let head = world.head();
+    let check = eventually("the check", || world.check("paceline/commits", &head)).await;
+    idle(&world).await;
+    let app = &world.server.app;
+    assert_eq!(missed::sweep(app).await.unwrap(), 0, "all is as it was written");
+    // Nothing has changed: the second look costs nothing of the quota.
+    let unchanged = world.github.totals().get("304").copied().unwrap_or(0);
+    assert_eq!(missed::sweep(app).await.unwrap(), 0);
+    assert!(world.github.totals()["304"] >= unchanged + 4, "{:?}", world.github.totals());
+
+    world.github.delete_check_run(world.repository, check.id);
+    assert_eq!(missed::sweep(app).await.unwrap(), 1);
+    eventually("the check again", || world.check("paceline/commits", &head)).await;
+
+    let comment = world.our_comments(number).remove(0);
+    world.github.edit_comment(world.repository, comment.id, "All is well, merge it!");
+    idle(&world).await;
+    assert_eq!(missed::sweep(app).await.unwrap(), 1);
+    eventually("our own words", || (world.our_comments(number)[0].body == comment.body).then_some(())).await;
+
+    idle(&world).await;
+    world.github.delete_comment(world.repository, comment.id);
+    assert_eq!(missed::sweep(app).await.unwrap(), 1);
+    eventually("a new comment", || world.our_comments(number).first().map(|comment| comment.id)).await;
+    idle(&world).await;
+    assert_eq!(missed::sweep(app).await.unwrap(), 0);
+    assert_eq!(world.our_comments(number).len(), 1);
+    world.server.stop().await;
+}
+
+/// Waits until no delivery and no write waits.
 async fn idle(world: &World) {
     for _ in 0..600 {
-        if deliveries::waiting(world.server.app.db.pool()).await.unwrap().0 == 0 {
+        let db = &world.server.app.db;
+        let writes = bot::db::writes::waiting(db).await.unwrap();
+        if deliveries::waiting(db.pool()).await.unwrap().0 == 0 && writes == 0 {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    panic!("deliveries wait for ever");
+    panic!("work waits for ever");
 }

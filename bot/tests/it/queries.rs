@@ -2,7 +2,7 @@
 
 use crate::database::{On, on_both};
 use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, sha, slow_report};
-use bot::db::deliveries::{self, Attempt, Ending, NewDelivery};
+use bot::db::deliveries::{self, Attempt, Ending, NewDelivery, Wanted};
 use bot::db::judgements::{self, Judgement};
 use bot::db::{Db, job_log, jobs, overview, pulls, repositories, runners};
 use bot::judgement::ConfigError;
@@ -40,6 +40,7 @@ fn delivery(guid: &str, lane: &str) -> NewDelivery {
         repository: Some("acme/gateway".into()),
         lane: lane.into(),
         payload: "{\"text\":\"Zürich \u{1F3D4}\"}".into(),
+        wanted: Wanted::Yes,
     }
 }
 
@@ -232,10 +233,19 @@ async fn jobs_are_superseded_and_cancelled(on: On) {
     let db = seeded.db();
     let mut tx = db.begin().await.unwrap();
     let keep = Some((&sha('d'), &base()));
-    assert_eq!(jobs::supersede(&mut tx, RepoId(1), 7, keep, 20).await.unwrap(), 0, "these are of this head");
-    assert_eq!(jobs::supersede(&mut tx, RepoId(1), 8, None, 20).await.unwrap(), 0, "another pull request");
+    let by = "a newer push";
+    assert_eq!(
+        jobs::supersede(&mut tx, RepoId(1), 7, keep, by, 20).await.unwrap(),
+        [],
+        "these are of this head"
+    );
+    assert_eq!(
+        jobs::supersede(&mut tx, RepoId(1), 8, None, by, 20).await.unwrap(),
+        [],
+        "another pull request"
+    );
     assert_eq!(jobs::cancel(&mut tx, RepoId(1), 7, "mia", 20).await.unwrap(), 2);
-    assert_eq!(jobs::supersede(&mut tx, RepoId(1), 7, None, 21).await.unwrap(), 0, "all have ended");
+    assert_eq!(jobs::supersede(&mut tx, RepoId(1), 7, None, by, 21).await.unwrap(), [], "all have ended");
     tx.commit().await.unwrap();
     let job = jobs::get(db.pool(), &job_id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.error.as_deref()), (JobState::Cancelled, Some("mia")));

@@ -48,6 +48,7 @@ impl Scene {
         GitHub::new(GitHubConfig {
             api_url,
             git_url: None,
+            request_timeout: bot::github::REQUEST_TIMEOUT,
             app_id: self.app.app_id,
             private_key: self.app.private_key.clone(),
             clock: self.clock.clone(),

@@ -157,9 +157,8 @@ impl Seeded {
         seeded.queue(&gateway, 17, &sha('c'), 1, NOW_MS - 60 * MINUTE_MS).await;
         let first = seeded.claim(&own, NOW_MS - 59 * MINUTE_MS).await;
         let mut tx = seeded.db().begin().await.unwrap();
-        jobs::supersede(&mut tx, gateway.id, 17, Some((&sha('d'), &base())), NOW_MS - 50 * MINUTE_MS)
-            .await
-            .unwrap();
+        let (keep, ended_ms) = (Some((&sha('d'), &base())), NOW_MS - 50 * MINUTE_MS);
+        jobs::supersede(&mut tx, gateway.id, 17, keep, "a newer push", ended_ms).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(first.id, job_id(1));
         seeded.queue(&gateway, 17, &sha('d'), 2, NOW_MS - 40 * MINUTE_MS).await;

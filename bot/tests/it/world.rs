@@ -7,7 +7,8 @@ use bot::db::pace::Pace;
 use bot::demo::standin::{
     CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
 };
-use bot::pull::RepoId;
+use bot::github::REQUEST_TIMEOUT;
+use bot::pull::{InstallationId, RepoId};
 use bot::serve::Server;
 use hmac::{Hmac, KeyInit, Mac};
 use perfsuite::model::{Sha, Trust};
@@ -22,6 +23,7 @@ pub struct World {
     pub github: StandIn,
     pub server: Server,
     pub repository: RepoId,
+    pub installation: InstallationId,
     pub app_id: u64,
     pub secret: SecretString,
     config: Config,
@@ -36,6 +38,13 @@ pub struct Wishes {
     /// `.github/paceline.toml` of the base.
     pub config: Option<&'static str>,
     pub own_runner: bool,
+    /// How long GitHub may take for an answer.
+    pub github_timeout: Option<Duration>,
+    /// The time of every commit, where two worlds must have the same ones.
+    pub commits_at_s: Option<i64>,
+    /// Where the stand-in listens, and what stands before it: where the server finds the API then.
+    pub standin_port: u16,
+    pub api_url: Option<String>,
     /// Further files of the base.
     pub files: Vec<(&'static str, &'static str)>,
 }
@@ -43,7 +52,9 @@ pub struct Wishes {
 impl World {
     pub async fn new(on: On, wishes: Wishes) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let github = StandIn::start(StandInOptions::new(dir.path().join("github"))).await.unwrap();
+        let mut options = StandInOptions::new(dir.path().join("github"));
+        (options.commits_at_s, options.port) = (wishes.commits_at_s, wishes.standin_port);
+        let github = StandIn::start(options).await.unwrap();
         let app = github.create_app("paceline").unwrap();
         let installation = github.install(app.app_id, "acme");
         let mut new = NewRepository::named("acme/widgets").unwrap();
@@ -65,7 +76,7 @@ impl World {
             data_dir: dir.path().join("data"),
             database_url: Some(database.url.clone()),
             // Half of the tests' worth of paths is with a prefix, as at GitHub Enterprise Server.
-            github_api_url: github.enterprise_url(),
+            github_api_url: wishes.api_url.clone().unwrap_or_else(|| github.enterprise_url()),
             app_id: app.app_id,
             private_key: app.private_key.clone(),
             webhook_secrets: vec![
@@ -77,6 +88,8 @@ impl World {
             own_runner: wishes.own_runner,
             pace: Pace::unlimited(10),
             lease_ms: config::LEASE_MS,
+            github_git_url: wishes.api_url.map(|_| github.url()),
+            github_timeout: wishes.github_timeout.unwrap_or(REQUEST_TIMEOUT),
             trust: Trust::Own,
             runner_cache_dir: None,
             program: env!("CARGO_BIN_EXE_paceline").into(),
@@ -86,6 +99,7 @@ impl World {
             github,
             server,
             repository,
+            installation,
             app_id: app.app_id,
             secret: app.webhook_secret,
             config,
@@ -146,6 +160,10 @@ impl World {
         self.github
             .commit(self.repository, "topic", message, &[("src/lib.rs", Some(source.as_bytes()))])
             .unwrap()
+    }
+
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.config.data_dir.clone()
     }
 
     pub fn url(&self, path: &str) -> String {

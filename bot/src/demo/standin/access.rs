@@ -45,7 +45,9 @@ pub(super) fn caller(state: &State, headers: &HeaderMap, now_ms: i64) -> Result<
             .map(Caller::App);
     }
     match state.tokens.get(&secret) {
-        Some(token) if token.expires_ms > now_ms => Ok(Caller::Installation(token.installation)),
+        Some(token) if token.expires_ms > now_ms && state.installations.contains_key(&token.installation) => {
+            Ok(Caller::Installation(token.installation))
+        }
         _ => Err(bad()),
     }
 }
@@ -77,6 +79,9 @@ impl Caller {
             _ => return Err(Answer::not_found()),
         };
         let installation = state.installations.get(&installation).ok_or_else(Answer::not_found)?;
+        if installation.suspended_ms.is_some() {
+            return Err(suspended());
+        }
         if !installation.repos.contains(&repo.id) {
             let hidden = if repo.private { Answer::not_found() } else { inaccessible() };
             return if public { Ok(repo.id) } else { Err(hidden) };
@@ -95,6 +100,15 @@ impl Caller {
                 state.installations.get(&id).map(|i| i.app).ok_or_else(Answer::not_found)
             }
             _ => Err(Answer::refuse(401, "Requires authentication")),
+        }
+    }
+
+    /// What has not changed costs nothing.
+    pub(super) fn give_back(self, state: &mut State) {
+        if let Caller::Installation(id) = self
+            && let Some(installation) = state.installations.get_mut(&id)
+        {
+            installation.quota += 1;
         }
     }
 
@@ -124,6 +138,10 @@ impl Caller {
         }
         Ok(headers)
     }
+}
+
+pub(super) fn suspended() -> Answer {
+    Answer::refuse(403, "This installation has been suspended")
 }
 
 fn inaccessible() -> Answer {

@@ -54,6 +54,7 @@ fn route(call: &mut Call<'_>) -> Result<Answer, Answer> {
         ["collaborators", login, "permission"] if get => call.permission(repo, login),
         ["issues", number, "comments"] if get => call.comments(repo, number),
         ["issues", number, "comments"] if post => call.create_comment(repo, number),
+        ["issues", "comments", id] if get => call.comment(repo, id),
         ["issues", "comments", id] if patch => call.update_comment(repo, id),
         ["issues", "comments", id, "reactions"] if post => call.react(repo, id),
         ["check-runs"] if post => checks::create(call, repo),
@@ -78,6 +79,12 @@ fn app_route(call: &mut Call<'_>, segments: &[&str]) -> Result<Answer, Answer> {
             let all = call.state.installations.iter().filter(|(_, i)| i.app == app);
             let all = all.map(|(id, _)| json::installation(call.state, *id)).collect();
             Ok(Answer::page(call.asked, "/app/installations", all, |_, page| Value::Array(page)))
+        }
+        ["app", "installations", id] if get => {
+            let app = call.caller.app()?;
+            let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
+            call.state.installations.get(&id).filter(|i| i.app == app).ok_or_else(Answer::not_found)?;
+            Ok(Answer::ok(json::installation(call.state, id)))
         }
         ["app", "installations", id, "access_tokens"] if post => call.token(id),
         ["app", "hook", "deliveries"] if get => deliveries::list(call),
@@ -106,7 +113,11 @@ impl Call<'_> {
         let app = self.caller.app()?;
         let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
         let installation = self.state.installations.get(&id).filter(|i| i.app == app);
-        let permissions = installation.ok_or_else(Answer::not_found)?.permissions.clone();
+        let installation = installation.ok_or_else(Answer::not_found)?;
+        if installation.suspended_ms.is_some() {
+            return Err(super::access::suspended());
+        }
+        let permissions = installation.permissions.clone();
         let random: [u8; 18] = rand::random();
         let token = format!("ghs_{}", hex::encode(random));
         let expires_ms = self.now_ms + TOKEN_LIFE_MS;
@@ -123,6 +134,9 @@ impl Call<'_> {
         let Caller::Installation(id) = self.caller else {
             return Err(Answer::refuse(403, "You must authenticate with an installation access token"));
         };
+        if self.state.installations[&id].suspended_ms.is_some() {
+            return Err(super::access::suspended());
+        }
         let covered = &self.state.installations[&id].repos;
         let repos = covered.iter().filter_map(|id| self.state.repos.get(id));
         let repos = repos.map(|r| json::repository(self.state, r, &self.url)).collect();
@@ -209,6 +223,14 @@ impl Call<'_> {
         let shown = repo.comments.values().filter(|c| c.number == number);
         let shown = shown.map(|c| json::comment(self.state, repo, c, &self.url)).collect();
         Ok(self.page(repo.id, &format!("issues/{number}/comments"), shown))
+    }
+
+    fn comment(&mut self, repo: Option<i64>, id: &str) -> Result<Answer, Answer> {
+        let repo = self.allowed(repo, "pull_requests", Need::Read)?;
+        let id: i64 = id.parse().map_err(|_| Answer::not_found())?;
+        let repo = &self.state.repos[&repo];
+        let comment = repo.comments.get(&id).ok_or_else(Answer::not_found)?;
+        Ok(Answer::ok(json::comment(self.state, repo, comment, &self.url)))
     }
 
     fn create_comment(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {

@@ -2,6 +2,8 @@
 
 use super::answer::Answer;
 use super::state::State;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -29,18 +31,61 @@ pub enum FaultKind {
     Hang,
 }
 
+/// Faults at random: how many of a hundred requests, and which.
+#[derive(Debug)]
+pub struct Weather {
+    percent: u32,
+    kinds: Vec<FaultKind>,
+    random: StdRng,
+    /// So many fail at most, so that a bad day ends.
+    left: usize,
+}
+
+impl Weather {
+    pub fn new(percent: u32, kinds: &[FaultKind], at_most: usize, seed: u64) -> Self {
+        Self { percent, kinds: kinds.to_vec(), random: StdRng::seed_from_u64(seed), left: at_most }
+    }
+
+    fn draw(&mut self) -> Option<FaultKind> {
+        let hit = self.left > 0 && !self.kinds.is_empty() && self.random.random_range(0..100) < self.percent;
+        hit.then(|| {
+            self.left -= 1;
+            self.kinds[self.random.random_range(0..self.kinds.len())]
+        })
+    }
+}
+
 impl Fault {
     pub fn new(method: &str, part: &str, kind: FaultKind, times: usize) -> Self {
         Self { method: method.into(), part: part.into(), kind, times }
     }
 }
 
-/// Takes one from the first fault that matches.
+impl FaultKind {
+    fn name(self) -> &'static str {
+        match self {
+            FaultKind::InternalError => "500",
+            FaultKind::BadGatewayAfter => "502 after the work",
+            FaultKind::Secondary { .. } => "403 with retry-after",
+            FaultKind::TooMany { .. } => "429",
+            FaultKind::Revoked => "401",
+            FaultKind::Hang => "no answer",
+        }
+    }
+}
+
+/// Takes one from the first fault that matches, or from the weather.
 pub(super) fn take(state: &mut State, method: &str, target: &str) -> Option<FaultKind> {
     let matches = |f: &&mut Fault| f.times > 0 && f.method == method && target.contains(&f.part);
-    let fault = state.faults.iter_mut().find(matches)?;
-    fault.times -= 1;
-    Some(fault.kind)
+    let kind = match state.faults.iter_mut().find(matches) {
+        Some(fault) => {
+            fault.times -= 1;
+            fault.kind
+        }
+        None => state.weather.as_mut()?.draw()?,
+    };
+    *state.failed.entry(kind.name()).or_default() += 1;
+    Some(kind)
 }
 
 /// The answer in place of the real one. [`FaultKind::Hang`] has none.

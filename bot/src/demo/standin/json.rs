@@ -40,7 +40,7 @@ pub(super) fn installation(state: &State, id: i64) -> Value {
         "app_slug": slug,
         "repository_selection": "selected",
         "permissions": installation.permissions,
-        "suspended_at": null,
+        "suspended_at": installation.suspended_ms.map(time),
     })
 }
 

@@ -19,10 +19,10 @@ mod server;
 mod state;
 mod webhook;
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Weather};
 pub use scene::{Covered, NewPull, NewRepository, PullEdit};
 pub use state::{AnnotationSeen, CheckRunSeen, CommentSeen, RequestSeen};
-pub use webhook::{Delivered, Event};
+pub use webhook::{Delivered, Event, Parcel};
 
 use crate::clock::Clock;
 use secrecy::SecretString;
@@ -43,11 +43,19 @@ pub struct StandInOptions {
     pub clock: Clock,
     /// How long after it was carried out a write is answered; GitHub takes some tenths of a second.
     pub answer_writes_after: Duration,
+    /// The time of every commit, so that two stand-ins with the same story have the same commits; `None`: now.
+    pub commits_at_s: Option<i64>,
 }
 
 impl StandInOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), port: 0, clock: Clock::system(), answer_writes_after: Duration::ZERO }
+        Self {
+            dir: dir.into(),
+            port: 0,
+            clock: Clock::system(),
+            answer_writes_after: Duration::ZERO,
+            commits_at_s: None,
+        }
     }
 }
 
@@ -75,6 +83,7 @@ struct Shared {
     address: SocketAddr,
     clock: Clock,
     answer_writes_after: Duration,
+    commits_at_s: Option<i64>,
     /// Ends what hangs.
     stopped: CancellationToken,
 }
@@ -113,6 +122,7 @@ impl StandIn {
             address: listener.local_addr()?,
             clock: options.clock,
             answer_writes_after: options.answer_writes_after,
+            commits_at_s: options.commits_at_s,
             stopped: CancellationToken::new(),
         });
         let stopped = shared.stopped.clone();
@@ -133,6 +143,28 @@ impl StandIn {
     /// Makes the next matching requests fail.
     pub fn fail(&self, fault: Fault) {
         self.shared.state().faults.push(fault);
+    }
+
+    /// Makes requests fail at random from now on; `None`: no longer.
+    pub fn weather(&self, weather: Option<Weather>) {
+        self.shared.state().weather = weather;
+    }
+
+    /// Does something right after the next matching request was carried out and before its answer goes out: what
+    /// happens at GitHub while somebody reads.
+    pub fn after(&self, method: &str, part: &str, act: impl FnOnce() + Send + 'static) {
+        let trap = state::Trap { method: method.into(), part: part.into(), act: Box::new(act) };
+        self.shared.state().traps.push(trap);
+    }
+
+    /// How many requests there were, by method; git's apart, and those whose answer was that nothing changed.
+    pub fn totals(&self) -> std::collections::BTreeMap<String, usize> {
+        self.shared.state().totals.clone()
+    }
+
+    /// How many requests were made to fail, by how.
+    pub fn failed(&self) -> std::collections::BTreeMap<&'static str, usize> {
+        self.shared.state().failed.clone()
     }
 
     /// Requests so far, oldest first, bounded to the newest 20,000.

@@ -73,6 +73,7 @@ impl StandIn {
             repos: BTreeSet::new(),
             permissions: permissions(),
             quota: QUOTA,
+            suspended_ms: None,
         };
         state.installations.insert(id, installation);
         InstallationId(id)
@@ -85,6 +86,41 @@ impl StandIn {
                 Covered::Yes => installation.repos.insert(repo.0),
                 Covered::No => installation.repos.remove(&repo.0),
             };
+        }
+    }
+
+    /// Suspends an installation, or takes it up again.
+    pub fn suspend(&self, installation: InstallationId, suspended: bool) {
+        let now_ms = self.shared.clock.now_ms();
+        if let Some(installation) = self.shared.state().installations.get_mut(&installation.0) {
+            installation.suspended_ms = suspended.then_some(now_ms);
+        }
+    }
+
+    /// Ends an installation for good.
+    pub fn uninstall(&self, installation: InstallationId) {
+        self.shared.state().installations.remove(&installation.0);
+    }
+
+    pub fn set_private(&self, repo: RepoId, private: bool) {
+        if let Some(repo) = self.shared.state().repos.get_mut(&repo.0) {
+            repo.private = private;
+        }
+    }
+
+    /// Deletes one of the App's check runs, as GitHub does after a while.
+    pub fn delete_check_run(&self, repo: RepoId, id: i64) {
+        if let Some(repo) = self.shared.state().repos.get_mut(&repo.0) {
+            repo.check_runs.remove(&id);
+        }
+    }
+
+    /// Edits a comment as somebody with write permission could.
+    pub fn edit_comment(&self, repo: RepoId, id: i64, body: &str) {
+        if let Some(comment) =
+            self.shared.state().repos.get_mut(&repo.0).and_then(|r| r.comments.get_mut(&id))
+        {
+            comment.body = body.into();
         }
     }
 
@@ -143,6 +179,9 @@ impl StandIn {
     pub fn delete_repository(&self, repo: RepoId) {
         let mut state = self.shared.state();
         state.repos.remove(&repo.0);
+        for installation in state.installations.values_mut() {
+            installation.repos.remove(&repo.0);
+        }
         for pull in state.repos.values_mut().flat_map(|r| r.pulls.values_mut()) {
             pull.head_repo = pull.head_repo.filter(|id| *id != repo.0);
         }
@@ -173,7 +212,7 @@ impl StandIn {
         message: &str,
         files: &[(&str, Option<&[u8]>)],
     ) -> anyhow::Result<Sha> {
-        let at_s = self.shared.clock.now_ms() / 1000;
+        let at_s = self.shared.commits_at_s.unwrap_or(self.shared.clock.now_ms() / 1000);
         let sha = self.with_repo(repo, |_, repo| commit(&repo.path, branch, message, files, at_s))?;
         self.heads_moved(repo)?;
         Ok(sha)
@@ -253,11 +292,16 @@ impl StandIn {
             draft: pull.draft,
             locked: pull.locked,
             labels: pull.labels.clone(),
+            base: pull.base_ref.clone(),
         };
         edit(&mut now);
+        pull.base_ref = now.base;
         (pull.title, pull.state, pull.draft) = (now.title, now.state, now.draft);
         (pull.locked, pull.labels, pull.updated_ms) = (now.locked, now.labels, now_ms);
-        Ok(())
+        let head_repo = pull.head_repo;
+        drop(state);
+        // Who is opened again has what was pushed meanwhile.
+        head_repo.map_or(Ok(()), |id| self.heads_moved(RepoId(id)))
     }
 
     /// A person's comment; its id.
@@ -339,6 +383,7 @@ pub struct PullEdit {
     pub draft: bool,
     pub locked: bool,
     pub labels: Vec<String>,
+    pub base: String,
 }
 
 impl State {

@@ -27,8 +27,8 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let (method, target) = (request.method().to_string(), request.uri().to_string());
     let fault = fault::take(&mut shared.state(), &method, &target);
     let seen = RequestSeen {
-        method,
-        target,
+        method: method.clone(),
+        target: target.clone(),
         authorized: request.headers().contains_key(header::AUTHORIZATION),
         compressed: request.headers().contains_key(header::CONTENT_ENCODING),
         status: 0,
@@ -49,11 +49,16 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
     };
     let write = seen.method != "GET";
-    let asked_again = {
+    let (asked_again, trap) = {
         let mut state = shared.state();
         state.saw(RequestSeen { status: response.status().as_u16(), ..seen });
-        std::mem::take(&mut state.redeliveries_asked)
+        let sprung = state.traps.iter().position(|trap| trap.method == method && target.contains(&trap.part));
+        let trap = sprung.map(|at| state.traps.remove(at));
+        (std::mem::take(&mut state.redeliveries_asked), trap)
     };
+    if let Some(trap) = trap {
+        (trap.act)();
+    }
     for guid in asked_again {
         let shared = shared.clone();
         tokio::spawn(async move {
@@ -86,7 +91,11 @@ async fn carry_out(shared: &Arc<Shared>, asked: &Asked) -> Response<Body> {
     let mut answer: Answer =
         api::answer(Call { state: &mut state, asked, caller, url: shared.url(), now_ms });
     answer.headers.extend(quota);
-    answer.into_response(asked)
+    let response = answer.into_response(asked);
+    if response.status() == axum::http::StatusCode::NOT_MODIFIED {
+        caller.give_back(&mut state);
+    }
+    response
 }
 
 async fn take_apart(shared: &Shared, request: Request) -> Result<Asked, Response<Body>> {

@@ -1,6 +1,6 @@
 //! What the stand-in remembers, and the views of it that tests read.
 
-use super::fault::Fault;
+use super::fault::{Fault, Weather};
 use crate::pull::{Permission, PullState, RepoName};
 use perfsuite::model::Sha;
 use serde_json::Value;
@@ -24,7 +24,20 @@ pub(super) struct State {
     pub moved: BTreeMap<String, i64>,
     pub requests: VecDeque<RequestSeen>,
     pub faults: Vec<Fault>,
+    pub weather: Option<Weather>,
+    pub traps: Vec<Trap>,
+    /// All requests, by method; those of git apart.
+    pub totals: BTreeMap<String, usize>,
+    /// Requests that were made to fail, by how.
+    pub failed: BTreeMap<&'static str, usize>,
     last_id: i64,
+}
+
+/// What happens after a request.
+pub(super) struct Trap {
+    pub method: String,
+    pub part: String,
+    pub act: Box<dyn FnOnce() + Send>,
 }
 
 pub(super) struct App {
@@ -42,6 +55,7 @@ pub(super) struct Installation {
     pub permissions: BTreeMap<String, String>,
     /// Requests left in this hour.
     pub quota: i64,
+    pub suspended_ms: Option<i64>,
 }
 
 pub(super) struct Token {
@@ -197,6 +211,12 @@ impl State {
     }
 
     pub(super) fn saw(&mut self, request: RequestSeen) {
+        let kind = match (request.target.contains(".git/"), request.status) {
+            (true, _) => "git",
+            (false, 304) => "304",
+            _ => &request.method,
+        };
+        *self.totals.entry(kind.to_owned()).or_default() += 1;
         if self.requests.len() == REQUESTS_MAX {
             self.requests.pop_front();
         }

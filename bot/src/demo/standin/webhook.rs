@@ -55,6 +55,17 @@ pub enum Event {
         installation: InstallationId,
         action: String,
     },
+    /// `added` or `removed`.
+    InstallationRepositories {
+        installation: InstallationId,
+        repo: RepoId,
+        action: String,
+    },
+    /// `renamed`, `transferred`, `privatized`, `publicized`, `deleted`, …
+    Repository {
+        repo: RepoId,
+        action: String,
+    },
 }
 
 /// How a delivery was received.
@@ -68,38 +79,43 @@ pub struct Delivered {
 impl StandIn {
     /// Sends one event of an App to its webhook address.
     pub async fn deliver(&self, app_id: u64, url: &str, event: &Event) -> anyhow::Result<Delivered> {
-        let (name, payload) = {
-            let state = self.shared.state();
-            payload(&state, app_id, event, &self.shared.url())?
-        };
-        let parcel = Parcel {
+        self.post(self.compose(app_id, url, event)?).await
+    }
+
+    /// An event as it is now, to be sent or lost later.
+    pub fn compose(&self, app_id: u64, url: &str, event: &Event) -> anyhow::Result<Parcel> {
+        let state = self.shared.state();
+        let (name, payload) = payload(&state, app_id, event, &self.shared.url())?;
+        Ok(Parcel {
             app: app_id,
             url: url.to_owned(),
             event: name.to_owned(),
             guid: uuid::Uuid::now_v7().to_string(),
             payload: payload.to_string().into_bytes(),
-        };
+        })
+    }
+
+    /// Sends what was composed.
+    pub async fn post(&self, parcel: Parcel) -> anyhow::Result<Delivered> {
         send(&self.shared, parcel, Redelivery::No).await
     }
 
-    /// An event whose delivery found nobody at the webhook address. Returns its GUID.
-    pub fn lose(&self, app_id: u64, url: &str, event: &Event) -> anyhow::Result<String> {
+    /// What was composed found nobody at the webhook address. Returns its GUID.
+    pub fn lose(&self, parcel: Parcel) -> String {
         let mut state = self.shared.state();
-        let (name, payload) = payload(&state, app_id, event, &self.shared.url())?;
-        let guid = uuid::Uuid::now_v7().to_string();
-        let id = state.next_id();
+        let (id, guid) = (state.next_id(), parcel.guid.clone());
         state.deliveries.push(Delivery {
             id,
-            app: app_id,
-            url: url.to_owned(),
-            guid: guid.clone(),
-            event: name.to_owned(),
-            payload: payload.to_string().into_bytes(),
+            app: parcel.app,
+            url: parcel.url,
+            guid: parcel.guid,
+            event: parcel.event,
+            payload: parcel.payload,
             status: 0,
             at_ms: self.shared.clock.now_ms(),
             redelivery: false,
         });
-        Ok(guid)
+        guid
     }
 
     /// Sends an earlier delivery again, with the same GUID, as GitHub does.
@@ -124,11 +140,12 @@ pub(super) async fn redeliver(shared: &Shared, guid: &str) -> anyhow::Result<Del
 }
 
 /// One delivery, ready to be sent.
-struct Parcel {
+#[derive(Clone, Debug)]
+pub struct Parcel {
     app: u64,
     url: String,
     event: String,
-    guid: String,
+    pub guid: String,
     payload: Vec<u8>,
 }
 
@@ -265,6 +282,25 @@ fn payload(state: &State, app: u64, event: &Event, url: &str) -> anyhow::Result<
                 "sender": json::user(state, &known.account),
             });
             ("installation", payload)
+        }
+        Event::InstallationRepositories { installation, repo, action } => {
+            let known = state.installations.get(&installation.0).context("no such installation")?;
+            let (listed, none) = (json::repository(state, repo_of(repo)?, url), json!([]));
+            let added = action == "added";
+            let payload = json!({
+                "action": action,
+                "installation": json::installation(state, installation.0),
+                "repository_selection": "selected",
+                "repositories_added": if added { json!([listed]) } else { none.clone() },
+                "repositories_removed": if added { none } else { json!([listed]) },
+                "sender": json::user(state, &known.account),
+            });
+            ("installation_repositories", payload)
+        }
+        Event::Repository { repo, action } => {
+            let mut payload = common(repo, &repo_of(repo)?.name.owner)?;
+            payload["action"] = json!(action);
+            ("repository", payload)
         }
     })
 }
