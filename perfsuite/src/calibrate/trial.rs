@@ -111,6 +111,13 @@ impl Trial {
     }
 }
 
+impl Calibrated {
+    /// Decisions that called the change with the sign that all visits together have.
+    pub fn found(&self) -> u32 {
+        if self.change > 0.0 { self.answers.slower } else { self.answers.faster }
+    }
+}
+
 impl Answers {
     /// Sums; turned into means at the end.
     fn add(&mut self, rule: &Rule, ratios: &[f64], seconds_per_visit: f64) {

@@ -149,10 +149,7 @@ impl Calibration {
                 "seconds",
             ];
             let row = |c: &Calibrated| {
-                let (right, wrong) = match c.change > 0.0 {
-                    true => (c.answers.slower, c.answers.faster),
-                    false => (c.answers.faster, c.answers.slower),
-                };
+                let (right, wrong) = (c.found(), c.answers.changed() - c.found());
                 let of = |count: u32| share(count, c.answers.decisions);
                 vec![
                     name(c),
@@ -200,6 +197,7 @@ impl Calibration {
                 }
             }
         }
+        self.power(out)?;
         for (live, of) in [(&self.same_live, "identical sides"), (&self.changed_live, "changed sides")] {
             if live.decisions > 0 {
                 writeln!(
@@ -220,6 +218,37 @@ impl Calibration {
         }
         for note in &self.notes {
             writeln!(out, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Calibration {
+    /// How often a real change is found, on calm benchmarks and on all.
+    fn power(&self, out: &mut String) -> std::fmt::Result {
+        let calm = |c: &&Calibrated| c.spread <= NOISY;
+        for (which, rows) in [
+            ("with visits that spread by at most 4 %", self.changed.iter().filter(calm).collect::<Vec<_>>()),
+            ("in all", self.changed.iter().collect()),
+        ] {
+            let all = Answers::sum(rows.iter().map(|c| c.answers));
+            let counted = |of: &dyn Fn(&Calibrated) -> u32| -> u32 { rows.iter().map(|c| of(c)).sum() };
+            if all.decisions == 0 {
+                continue;
+            }
+            let found = counted(&|c| c.found());
+            writeln!(
+                out,
+                "Changed sides, {} benchmarks {which}: found in {} of {} decisions, within {IN_TIME_S:.0} s in {}; called equal in {}, of the wrong sign in {}. Mean {:.1} visits, {:.2} s a decision.",
+                rows.len(),
+                percent(f64::from(found) / f64::from(all.decisions), false),
+                all.decisions,
+                percent(f64::from(all.in_time) / f64::from(all.decisions), false),
+                percent(f64::from(all.equal) / f64::from(all.decisions), true),
+                percent(f64::from(all.changed() - found) / f64::from(all.decisions), true),
+                all.visits_mean,
+                all.seconds_mean,
+            )?;
         }
         Ok(())
     }

@@ -187,7 +187,10 @@ fn pin(rng: &mut StdRng) -> Option<Pinned> {
     Pinned::to(&[*cores.choose(rng)?]).ok()
 }
 
-/// One of the copies of an executable, made when it is first chosen.
+/// A fresh copy of an executable.
+///
+/// Which physical pages it lies in is chance, moves short benchmarks by a percent and more, and stays as it is for as
+/// long as the copy does: with a few copies for a whole run, identical sides differed by up to 1.2 %, with certainty.
 pub(super) fn copy(
     bench: &Bench,
     benchmark: &Benchmark,
@@ -198,10 +201,14 @@ pub(super) fn copy(
     let name = executable.program.file_name().context("an executable without a name")?.to_string_lossy();
     let directory = bench.copies.join(side.as_str());
     let path = directory.join(format!("{name}-{}", rng.random_range(0..COPIES)));
-    if !path.exists() {
-        std::fs::create_dir_all(&directory).context("cannot make a directory for copies")?;
-        std::fs::copy(&executable.program, &path).context("cannot copy an executable")?;
-    }
+    std::fs::create_dir_all(&directory).context("cannot make a directory for copies")?;
+    // A process that still runs from it keeps what it has; the next one gets other pages.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(anyhow::Error::new(error).context("cannot remove a copy of an executable").into());
+        }
+        _ => std::fs::copy(&executable.program, &path).context("cannot copy an executable")?,
+    };
     Ok(path)
 }
 
