@@ -96,6 +96,7 @@ pub async fn insert_all(db: &Db, deliveries: &[NewDelivery], now_ms: i64) -> sql
                 Wanted::No => "ignored",
             });
     }
+    let _turn = db.write_turn().await;
     let stored = query.fetch_all(db.pool()).await?;
     let mut stored: BTreeSet<String> =
         stored.iter().map(|row| row.try_get("guid")).collect::<sqlx::Result<_>>()?;
@@ -148,6 +149,7 @@ fn delivery(row: &AnyRow) -> sqlx::Result<Delivery> {
 
 /// Keeps a delivery that takes long.
 pub async fn extend(db: &Db, delivery: &Delivery, until_ms: i64) -> sqlx::Result<()> {
+    let _turn = db.write_turn().await;
     sqlx::query(
         "UPDATE deliveries SET lease_until_ms = $1 WHERE guid = $2 AND state = 'working' AND claimed_by = $3",
     )
@@ -167,6 +169,7 @@ pub async fn finish(
     error: Option<&str>,
     now_ms: i64,
 ) -> sqlx::Result<()> {
+    let _turn = db.write_turn().await;
     sqlx::query(
         "UPDATE deliveries SET state = $1, error = $2, finished_ms = $3, claimed_by = NULL, lease_until_ms = NULL
          WHERE guid = $4 AND state = 'working' AND claimed_by = $5",
@@ -197,6 +200,7 @@ pub async fn retry(
     not_before_ms: i64,
     attempt: Attempt,
 ) -> sqlx::Result<()> {
+    let _turn = db.write_turn().await;
     sqlx::query(
         "UPDATE deliveries
          SET state = 'queued', error = $1, not_before_ms = $2, claimed_by = NULL, lease_until_ms = NULL,
@@ -255,6 +259,7 @@ pub async fn finish_behind(db: &Db, behind: &[Behind], now_ms: i64) -> sqlx::Res
     for delivery in behind {
         query = query.bind(&delivery.guid);
     }
+    let _turn = db.write_turn().await;
     query.execute(db.pool()).await.map(|_| ())
 }
 

@@ -17,9 +17,12 @@ pub mod writes;
 use crate::error::UserError;
 use anyhow::Context;
 use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Executor, Row, Transaction};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Connections of one process: SQLite has one writer anyway, PostgreSQL's default allows 100 for all replicas.
 const CONNECTIONS_MAX: u32 = 8;
@@ -33,7 +36,41 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first of our keys among PostgreSQL's advisory locks, which are the database's: "paceline" cut to six letters.
 const TURN_KEY: i64 = 0x7061_6365_6c69_0000;
 
-pub type Tx = Transaction<'static, Any>;
+/// A transaction; rolled back when it is dropped.
+pub struct Tx {
+    inner: Transaction<'static, Any>,
+    /// Given on after the transaction has ended.
+    _turn: WriteTurn,
+}
+
+/// The turn to write. SQLite has one writer, and who finds it taken asks again after ever longer pauses; waiting here
+/// costs no pause, and nobody is overtaken. Elsewhere it holds nothing up.
+#[must_use = "the turn lasts as long as this is held"]
+pub struct WriteTurn(#[expect(dead_code, reason = "held, never looked at")] Option<OwnedMutexGuard<()>>);
+
+impl Tx {
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.inner.commit().await
+    }
+
+    pub async fn rollback(self) -> sqlx::Result<()> {
+        self.inner.rollback().await
+    }
+}
+
+impl Deref for Tx {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+}
 
 /// What replicas hand out in turns.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +85,7 @@ pub enum Turn {
 pub struct Db {
     pool: AnyPool,
     sqlite: bool,
+    writer: Arc<Mutex<()>>,
 }
 
 impl Db {
@@ -92,7 +130,7 @@ impl Db {
             .connect(url)
             .await
             .with_context(|| format!("cannot open the database {}", without_password(url)))?;
-        Ok(Self { pool, sqlite })
+        Ok(Self { pool, sqlite, writer: Arc::default() })
     }
 
     /// The embedded database of a data directory.
@@ -112,14 +150,26 @@ impl Db {
     /// Begins a transaction that will write. On SQLite the write lock is taken at once, because a read that is
     /// upgraded later fails with "database is locked" however long the timeout.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
-        self.pool.begin_with(if self.sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).await
+        let turn = self.write_turn().await;
+        let inner = self.pool.begin_with(if self.sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).await?;
+        Ok(Tx { inner, _turn: turn })
+    }
+
+    /// Waits for the turn to write. For single statements that are hot; transactions have one. Nobody may ask for one
+    /// who holds one.
+    pub async fn write_turn(&self) -> WriteTurn {
+        match self.sqlite {
+            true => WriteTurn(Some(self.writer.clone().lock_owned().await)),
+            false => WriteTurn(None),
+        }
     }
 
     /// Begins a transaction that reads the state of one moment, however long it takes. It holds up nobody.
     pub async fn begin_snapshot(&self) -> sqlx::Result<Tx> {
         let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         // SQLite's transactions see one moment anyway, from their first read on.
-        self.pool.begin_with(if self.sqlite { "BEGIN" } else { snapshot }).await
+        let inner = self.pool.begin_with(if self.sqlite { "BEGIN" } else { snapshot }).await?;
+        Ok(Tx { inner, _turn: WriteTurn(None) })
     }
 
     /// Begins a transaction that hands out work of one kind; replicas do so one after another.

@@ -116,6 +116,7 @@ pub async fn claim(
 
 /// Keeps a write that takes long. False when another has taken it over: then nothing more may be sent.
 pub async fn extend(db: &Db, write: &Write, until_ms: i64) -> sqlx::Result<bool> {
+    let _turn = db.write_turn().await;
     let done = sqlx::query("UPDATE writes SET lease_until_ms = $1 WHERE target = $2 AND claimed_by = $3")
         .bind(until_ms)
         .bind(&write.target)

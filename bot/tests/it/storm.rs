@@ -28,8 +28,8 @@ const LATE_MAX_MS: u64 = 3_000;
 /// Of a hundred deliveries: sent twice, and never.
 const DOUBLED: u32 = 30;
 const DROPPED: u32 = 5;
-/// Of a hundred requests to GitHub.
-const FAULTS: u32 = 5;
+/// Of a hundred requests to GitHub, for as long as there are some to fail.
+const FAULTS: u32 = 10;
 /// Instead of GitHub's 45 s, so that those that hang end within the test.
 const GITHUB_TIMEOUT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -129,7 +129,7 @@ impl Lived {
                 FaultKind::TooMany { retry_after_s: 1 },
                 FaultKind::Hang,
             ];
-            world.github.weather(Some(Weather::new(FAULTS, &kinds, plan.deliveries, plan.seed)));
+            world.github.weather(Some(Weather::new(FAULTS, &kinds, plan.deliveries / 4, plan.seed)));
         }
         // The story is the same on both days; what differs is how it is told.
         let mut story = StdRng::seed_from_u64(plan.seed);
@@ -140,7 +140,6 @@ impl Lived {
             storm.tell(numbers[place], action).await;
         }
         let sent = storm.sent.all_told(&world).await;
-        world.github.weather(None);
         settle(&world, &branches, &sent).await;
         let took = started.elapsed();
         runner.abort();

@@ -67,7 +67,11 @@ pub(super) fn pull_files(repo: &Repo, pull: &Pull) -> Result<Vec<Value>, Answer>
                 git2::Delta::Renamed => ("renamed", path(delta.old_file())),
                 _ => ("modified", None),
             };
-            json!({ "filename": path(delta.new_file()), "status": status, "previous_filename": previous })
+            let mut file = json!({ "filename": path(delta.new_file()), "status": status });
+            if let Some(previous) = previous {
+                file["previous_filename"] = json!(previous);
+            }
+            file
         });
         Ok(files.collect())
     };
