@@ -5,12 +5,13 @@
 //! reads the repository's files (cargo included, since its configuration is the repository's too) runs in the sandbox.
 
 mod build;
-mod cache;
+pub mod cache;
 mod discover;
 mod flags;
 mod git;
 mod home;
 mod standin;
+mod strange;
 
 pub use discover::BenchTarget;
 
@@ -19,7 +20,7 @@ use crate::model::{Build, Failure, Sha, Side, SuiteKind, SuiteSpec};
 use crate::observe::Observer;
 use crate::sandbox::{Command, Limits, Sandbox};
 use anyhow::Context;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,8 +42,11 @@ pub struct Task<'a> {
     pub suites: &'a [SuiteSpec],
     /// Must exist; absolute.
     pub work: PathBuf,
+    /// Where builds and dependencies are kept from job to job.
     pub cache: PathBuf,
     pub linking: Linking,
+    /// Whose cache is used: what one repository's builds leave there, no other repository's meet.
+    pub repository_name: &'a str,
     pub limits: Limits,
 }
 
@@ -151,6 +155,7 @@ fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Res
         changed_data: git::changed_data(&git_dir, task.base, task.head)?,
         rustc: places.rustc.clone(),
     };
+    artifacts.notes.extend(strange::notes(&git_dir, task.base, task.head)?);
     let mut built = Vec::new();
     for (side, commit) in [(Side::Base, task.base), (Side::Head, task.head)] {
         stopped(task.observer)?;
@@ -161,6 +166,7 @@ fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Res
         git::check_out(&git_dir, places, commit)?;
         task.sandbox.give(&places.source()).context("cannot hand the checkout to the sandbox")?;
         let started = Instant::now();
+        places.build_ends.set(Some(started + task.limits.deadline));
         let outcome = build_side(task, places, harness, side, &mut artifacts)?;
         let seconds = to_millis(started.elapsed());
         let (error, paths) = match outcome {
@@ -191,6 +197,9 @@ fn build_side(
 ) -> anyhow::Result<Result<SidePaths, Complaint>> {
     let mut paths =
         SidePaths { side, checkout: places.source(), benches: BTreeMap::new(), targets: BTreeMap::new() };
+    if let Err(refusal) = permit_toolchain(places, side, &mut artifacts.notes) {
+        return Ok(Err(Complaint::Build(refusal)));
+    }
     let mut cargo = home::CargoHome::shared(task)?;
     let wants_cargo = places.source().join("Cargo.toml").is_file();
     let mut found = discover::Found::default();
@@ -244,6 +253,34 @@ fn build_side(
     Ok(Ok(paths))
 }
 
+/// Both sides are built by the runner's own toolchain. A base that asks for another one has been told so; a head that
+/// newly does would be measured as something that its author does not mean.
+fn permit_toolchain(places: &Places, side: Side, notes: &mut Vec<String>) -> Result<(), String> {
+    let asked =
+        strange::toolchain_of(&places.source()).filter(|channel| !strange::is_here(channel, &places.rustc));
+    let here = places.rustc.lines().next().unwrap_or_default();
+    match (side, asked) {
+        (Side::Base, asked) => {
+            if let Some(channel) = &asked {
+                let note =
+                    format!("The repository asks for the toolchain {channel:?}; it was built with {here}.");
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+            places.base_toolchain.replace(asked);
+            Ok(())
+        }
+        (Side::Head, Some(channel)) if places.base_toolchain.borrow().as_ref() != Some(&channel) => {
+            Err(format!(
+                "The head asks for the toolchain {channel:?} (rust-toolchain.toml), and this runner has {here} alone. \
+             Let the runner's owner install it as the default, or take the change of toolchain out."
+            ))
+        }
+        (Side::Head, _) => Ok(()),
+    }
+}
+
 /// Where one job's files are.
 pub(crate) struct Places {
     work: PathBuf,
@@ -251,12 +288,22 @@ pub(crate) struct Places {
     rustc: String,
     /// The checkout's lockfile was made here, the repository having none.
     lock_made: Cell<bool>,
+    /// When the side that is being built must be ready: all of its commands together.
+    build_ends: Cell<Option<Instant>>,
+    /// A toolchain that the base asks for and that is not here.
+    base_toolchain: RefCell<Option<String>>,
 }
 
 impl Places {
     fn make(work: &Path, rustc: &str) -> anyhow::Result<Places> {
         let work = work.canonicalize().with_context(|| format!("no work directory at {}", work.display()))?;
-        let places = Places { work, rustc: rustc.to_owned(), lock_made: Cell::new(false) };
+        let places = Places {
+            work,
+            rustc: rustc.to_owned(),
+            lock_made: Cell::new(false),
+            build_ends: Cell::new(None),
+            base_toolchain: RefCell::new(None),
+        };
         for directory in [places.source(), places.target()] {
             std::fs::create_dir_all(&directory)
                 .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -266,13 +313,7 @@ impl Places {
 
     /// Empties everything, for a second attempt.
     fn clear(&self) -> anyhow::Result<()> {
-        for entry in std::fs::read_dir(&self.work).context("cannot read the work directory")? {
-            let path = entry?.path();
-            let directory = std::fs::symlink_metadata(&path)?.is_dir();
-            let removed =
-                if directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            removed.with_context(|| format!("cannot remove {}", path.display()))?;
-        }
+        crate::disk::empty(&self.work).context("cannot empty the work directory")?;
         self.lock_made.set(false);
         Self::make(&self.work, &self.rustc).map(drop)
     }
@@ -337,6 +378,9 @@ fn prepare_without_cargo(task: &Task, places: &Places, program: &str) -> Prepare
         .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_INCREMENTAL", "0")
         .limits(task.limits);
+    if let Some(ends) = places.build_ends.get() {
+        command.deadline(ends.saturating_duration_since(Instant::now()));
+    }
     Prepared { command, seen_source, seen_target }
 }
 

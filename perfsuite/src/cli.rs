@@ -34,6 +34,12 @@ enum Command {
     LoadRound,
 }
 
+/// The lines that `judge` prints about a file's text, where it can be read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn judged(text: &str) -> Option<Vec<String>> {
+    judge::judge(text, 10, 0.01).ok().map(|(lines, _)| lines)
+}
+
 /// What a command found, as its exit code: 0, 1, 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {

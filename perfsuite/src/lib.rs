@@ -4,6 +4,9 @@ pub mod artifact;
 pub mod calibrate;
 pub mod cli;
 pub mod codegen;
+pub mod disk;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod host;
 pub mod http;
 pub mod load;

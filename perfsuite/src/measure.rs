@@ -4,8 +4,8 @@ use crate::artifact::{Artifacts, Linking, SidePaths, Task, build_both, stopped};
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Evidence, Failure, JobSpec, LoadSuite, Series, SuiteKind};
-use crate::observe::Observer;
+use crate::model::{Evidence, Failure, JobLimits, JobSpec, LoadSuite, Series, SuiteKind};
+use crate::observe::{Observer, WithEnd};
 use crate::sandbox::{Limits, Sandbox};
 use crate::suite::criterion::{self, Bench, Inventory, Pace, Until};
 use crate::suite::load::{self, LoadContext, SideFiles};
@@ -48,6 +48,27 @@ pub fn measure_within(
     observer: &dyn Observer,
     process_limit: Duration,
 ) -> anyhow::Result<Evidence> {
+    let limit = job_limit(&job.spec.limits);
+    let watched = WithEnd::new(observer, Instant::now() + limit);
+    let measured = measure_watched(job, &watched, process_limit);
+    if watched.passed() && measured.is_err() {
+        anyhow::bail!(
+            "the job took longer than all that its parts may take: {} minutes",
+            limit.as_secs() / 60
+        );
+    }
+    measured
+}
+
+/// The end of everything, should no part's own limit have ended it: both sides built, with the stand-in and with
+/// criterion itself, the measuring, and what comes before, between and after them.
+fn job_limit(limits: &JobLimits) -> Duration {
+    const AROUND: Duration = Duration::from_secs(45 * 60);
+    Duration::from_secs(limits.build_seconds.saturating_mul(4).saturating_add(limits.measure_seconds))
+        + AROUND
+}
+
+fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) -> anyhow::Result<Evidence> {
     let watch = Watch::begin();
     let started_ms = now_ms();
     let work = directory(&job.work_dir)?;
@@ -95,13 +116,15 @@ pub(crate) fn build(
         suites: &job.spec.suites,
         work: work.to_owned(),
         cache: directory(&job.cache_dir)?,
+        repository_name: &job.spec.repository,
         linking,
         limits: Limits { deadline: Duration::from_secs(job.spec.limits.build_seconds), ..limits(job) },
     })
 }
 
 fn limits(job: &Job) -> Limits {
-    Limits { memory_bytes: job.spec.limits.memory_bytes, ..Limits::default() }
+    let asked = &job.spec.limits;
+    Limits { memory_bytes: asked.memory_bytes, disk_bytes: asked.disk_bytes, ..Limits::default() }
 }
 
 /// Where benches leave their files.

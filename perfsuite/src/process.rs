@@ -2,11 +2,11 @@
 
 use crate::model::wire::LOG_LINE_CHARS_MAX;
 use crate::observe::Observer;
+use crate::sandbox::disk::{DiskWatch, Overfull};
 use crate::sandbox::sys;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -38,6 +38,17 @@ pub enum End {
     Stopped,
     /// Killed because it filled the disk beyond its limit.
     DiskFull,
+    /// Killed because the machine's disk is nearly full, whoever filled it.
+    MachineFull,
+}
+
+/// Bounds that a child ran into and that did not end it: how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// New processes or threads.
+    pub processes: u64,
+    /// Processes killed for want of memory.
+    pub memory: u64,
 }
 
 /// What is left of a child.
@@ -51,6 +62,8 @@ pub struct Finished {
     /// The last `stderr_max` bytes, with what is not UTF-8 replaced.
     pub stderr_tail: String,
     pub elapsed: Duration,
+    /// Known where a control group bounds it.
+    pub refused: Refused,
 }
 
 impl Finished {
@@ -66,9 +79,18 @@ impl Finished {
         self.end == End::Stopped
     }
 
-    /// The end in words: `exit code 101`, `killed by signal 6`, `stopped at its time limit`.
+    /// The end in words: `exit code 101`, `killed by signal 6`, `stopped at its time limit`; and what it ran into.
     pub fn in_words(&self) -> String {
-        self.end.to_string()
+        let mut words = self.end.to_string();
+        for (count, what) in [
+            (self.refused.processes, "at its limit of processes, times refused"),
+            (self.refused.memory, "at its limit of memory, processes killed"),
+        ] {
+            if count > 0 {
+                words.push_str(&format!("; {what}: {count}"));
+            }
+        }
+        words
     }
 
     pub fn stdout_text(&self) -> String {
@@ -86,6 +108,7 @@ impl fmt::Display for End {
             End::TimedOut => f.write_str("stopped at its time limit"),
             End::Stopped => f.write_str("stopped on request"),
             End::DiskFull => f.write_str("stopped at its disk limit"),
+            End::MachineFull => f.write_str("stopped because the machine's disk is nearly full"),
         }
     }
 }
@@ -193,6 +216,7 @@ pub(crate) fn attend(
         stdout: out.tail.into_bytes(),
         stderr_tail: String::from_utf8_lossy(&err.tail.into_bytes()).into_owned(),
         elapsed: watch.started.elapsed(),
+        refused: Refused::default(),
     })
 }
 
@@ -213,8 +237,10 @@ fn wait_for_end(
         if observer.stopped() {
             return Ok(Some(End::Stopped));
         }
-        if watch.disk.as_ref().is_some_and(|disk| disk.exceeded()) {
-            return Ok(Some(End::DiskFull));
+        match watch.disk.as_ref().and_then(DiskWatch::exceeded) {
+            Some(Overfull::Limit) => return Ok(Some(End::DiskFull)),
+            Some(Overfull::Machine) => return Ok(Some(End::MachineFull)),
+            None => {}
         }
         let ended = family.ended.as_ref().map(|fd| fd.as_fd());
         let [_, out_ready, err_ready] = sys::poll([ended, out.fd(), err.fd()], left.min(tick))?;
@@ -345,43 +371,6 @@ impl Tail {
         self.trim();
         self.bytes
     }
-}
-
-/// Notices that a child fills the disk. Looks first at the file system's free space, which costs one system call, and
-/// counts the child's own files only when that has fallen by the limit.
-pub(crate) struct DiskWatch {
-    directories: Vec<PathBuf>,
-    limit_bytes: u64,
-    free_at_start: Vec<u64>,
-}
-
-impl DiskWatch {
-    /// `None` when there is nothing to watch.
-    pub(crate) fn new(directories: Vec<PathBuf>, limit_bytes: u64) -> Option<DiskWatch> {
-        let free_at_start = directories.iter().map(|path| sys::free_bytes(path).unwrap_or(0)).collect();
-        (!directories.is_empty()).then_some(DiskWatch { directories, limit_bytes, free_at_start })
-    }
-
-    fn exceeded(&self) -> bool {
-        let fallen = self.directories.iter().zip(&self.free_at_start).any(|(path, before)| {
-            sys::free_bytes(path).is_ok_and(|now| before.saturating_sub(now) > self.limit_bytes)
-        });
-        fallen && self.directories.iter().map(|path| tree_bytes(path)).sum::<u64>() > self.limit_bytes
-    }
-}
-
-/// Bytes on disk below a directory, links not followed; what cannot be read counts nothing.
-fn tree_bytes(directory: &std::path::Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => tree_bytes(&entry.path()),
-            Ok(meta) => meta.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 #[cfg(test)]

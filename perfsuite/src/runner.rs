@@ -67,6 +67,11 @@ pub trait Measure: Send + Sync + 'static {
     /// Whether code from strangers can be walled in here.
     fn sandboxed(&self) -> bool;
 
+    /// Whether a job can be taken now, else why not, in words. Frees what space it can first.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Measures a job. Asks `observer` often whether to stop, and returns soon after it says so, with any result.
     fn measure(&self, spec: &JobSpec, place: &Workplace, observer: &dyn Observer)
     -> anyhow::Result<Evidence>;
@@ -134,7 +139,7 @@ fn claim_work_dir(work_dir: &Path) -> anyhow::Result<std::fs::File> {
     lock.try_lock()
         .with_context(|| format!("another runner works in {}; give each its own", work_dir.display()))?;
     for entry in std::fs::read_dir(&jobs).with_context(cannot)? {
-        std::fs::remove_dir_all(entry?.path()).with_context(cannot)?;
+        crate::disk::remove_tree(&entry?.path()).with_context(cannot)?;
     }
     Ok(lock)
 }

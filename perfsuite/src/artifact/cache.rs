@@ -1,10 +1,12 @@
 //! Target directories kept between jobs, so that dependencies are not built again.
 //!
-//! Keyed by what decides how dependencies build: lockfile, toolchain, flags. Written after builds of the base only; a
-//! job works on a copy, so nothing from a pull request's build is ever reused.
+//! Each repository has a place of its own, since its build scripts can leave there what they like. Within it, keyed by
+//! what decides how dependencies build: lockfile, toolchain, flags. Written after builds of the base only; a job works on
+//! a copy, so nothing from a pull request's build is ever reused.
 
 use super::home::read_bounded;
 use super::{Places, Task, copy_tree, say, stopped};
+use crate::disk;
 use crate::model::wire::Phase;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -25,15 +27,16 @@ pub(super) fn restore(task: &Task, places: &Places) -> anyhow::Result<()> {
     stopped(task.observer)?;
     say(task.observer, Phase::Building, "starting from the kept build of the dependencies");
     let target = places.target();
-    std::fs::remove_dir_all(&target)?;
+    disk::remove_tree(&target)?;
     if let Err(error) = copy_tree(&entry, &target) {
         // A broken entry costs a build, not the job.
         tracing::warn!(error = format!("{error:#}"), "the kept build cannot be used");
-        let _ = std::fs::remove_dir_all(&entry);
-        let _ = std::fs::remove_dir_all(&target);
+        let _ = disk::remove_tree(&entry);
+        let _ = disk::remove_tree(&target);
         std::fs::create_dir_all(&target)?;
     }
     touch(&entry);
+    touch(&place(task));
     Ok(())
 }
 
@@ -65,15 +68,11 @@ fn store_as(entry: &Path, target: &Path) -> anyhow::Result<()> {
 
 /// Removes the entries that were used longest ago.
 fn evict(directory: &Path, keep: usize) -> anyhow::Result<()> {
-    let mut entries: Vec<(SystemTime, PathBuf)> = std::fs::read_dir(directory)?
-        .flatten()
-        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
-        .filter_map(|entry| Some((used(&entry.path())?, entry.path())))
-        .collect();
+    let mut entries = entries(directory);
     entries.sort();
     let surplus = entries.len().saturating_sub(keep);
     for (_, entry) in entries.drain(..surplus) {
-        std::fs::remove_dir_all(entry)?;
+        disk::remove_tree(&entry)?;
     }
     Ok(())
 }
@@ -104,7 +103,48 @@ fn entry(task: &Task, places: &Places) -> Option<PathBuf> {
         hash.update(part);
     }
     let key = hex::encode(hash.finalize());
-    Some(task.cache.join("targets").join(&key[..32]))
+    Some(place(task).join(TARGETS).join(&key[..32]))
+}
+
+const TARGETS: &str = "targets";
+
+/// The part of the cache that is this repository's.
+pub(super) fn place(task: &Task) -> PathBuf {
+    let digest = hex::encode(Sha256::digest(task.repository_name.as_bytes()));
+    task.cache.join("repositories").join(&digest[..32])
+}
+
+/// Frees space below `cache` until `reserve_bytes` are free: kept builds of any repository, the longest unused first,
+/// then whole repositories' places. Nothing else may be at work there. What was freed, in entries.
+pub fn make_room(cache: &Path, reserve_bytes: u64) -> anyhow::Result<usize> {
+    let repositories = cache.join("repositories");
+    let enough =
+        || -> anyhow::Result<bool> { Ok(!cache.exists() || disk::space(cache)?.free_bytes >= reserve_bytes) };
+    let mut freed = 0;
+    let places = entries(&repositories);
+    let mut targets: Vec<(SystemTime, PathBuf)> =
+        places.iter().flat_map(|(_, place)| entries(&place.join(TARGETS))).collect();
+    targets.sort();
+    let mut whole: Vec<(SystemTime, PathBuf)> = places;
+    whole.sort();
+    for (_, entry) in targets.into_iter().chain(whole) {
+        if enough()? {
+            break;
+        }
+        tracing::info!(entry = %entry.display(), "removing a kept build: the disk is nearly full");
+        disk::remove_tree(&entry)?;
+        freed += 1;
+    }
+    Ok(freed)
+}
+
+/// What is below a directory, with the time of its last use.
+fn entries(directory: &Path) -> Vec<(SystemTime, PathBuf)> {
+    let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    found
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .filter_map(|entry| Some((used(&entry.path())?, entry.path())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -127,6 +167,26 @@ mod tests {
         assert!(root.path().join("new").is_dir());
         assert!(root.path().join(".storing-x").is_dir());
         assert!(!root.path().join("old").exists() && !root.path().join("middle").exists());
+    }
+
+    #[test]
+    fn room_is_made_by_the_longest_unused_of_all_repositories() {
+        let cache = tempfile::tempdir().unwrap();
+        let entry = |repository: &str, name: &str, age: u64| {
+            let entry = cache.path().join("repositories").join(repository).join(TARGETS).join(name);
+            std::fs::create_dir_all(&entry).unwrap();
+            touch(&entry);
+            let mark = std::fs::File::options().write(true).open(entry.join(MARK)).unwrap();
+            mark.set_modified(SystemTime::now() - Duration::from_secs(60 * age)).unwrap();
+            entry
+        };
+        let kept = [entry("a", "new", 1), entry("b", "old", 9), entry("a", "older", 99)];
+        assert_eq!(make_room(cache.path(), 0).unwrap(), 0);
+        assert!(kept.iter().all(|entry| entry.exists()));
+        // No disk has that much: everything goes, builds first.
+        assert_eq!(make_room(cache.path(), u64::MAX).unwrap(), 5);
+        assert_eq!(std::fs::read_dir(cache.path().join("repositories")).unwrap().count(), 0);
+        assert_eq!(make_room(&cache.path().join("absent"), u64::MAX).unwrap(), 0);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) fn check_out(git_dir: &Path, places: &Places, commit: &Sha) -> anyhow
 }
 
 /// git on that directory, without anybody's configuration.
-fn git(git_dir: &Path) -> Command {
+pub(super) fn git(git_dir: &Path) -> Command {
     let mut command = Command::new("git");
     command
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

@@ -30,8 +30,8 @@ const NETWORK_VARIABLES: &[&str] = &[
 
 /// Which directory is `CARGO_HOME`.
 ///
-/// Within walls it is one of the runner's own, since the owner's holds credentials; only the base's fetch writes to it,
-/// and later jobs share it. A head that needs more gets a copy, so that nothing that a pull request brings stays.
+/// Within walls it is one of the runner's own for each repository, since the owner's holds credentials; only the base's
+/// fetch writes to it, and later jobs of the repository share it. A head that needs more gets a copy, so that nothing that a pull request brings stays.
 /// Without walls it is the owner's own code, and the owner's own home.
 #[derive(Clone, Debug)]
 pub(crate) struct CargoHome {
@@ -44,7 +44,7 @@ impl CargoHome {
         if !task.sandbox.walled() {
             return Ok(CargoHome { path: task.sandbox.toolchain().cargo_home().to_owned(), walled: false });
         }
-        let path = task.cache.join("cargo-home");
+        let path = super::cache::place(task).join("cargo-home");
         std::fs::create_dir_all(&path)
             .with_context(|| format!("cannot make the cache at {}", path.display()))?;
         Ok(CargoHome { path, walled: true })

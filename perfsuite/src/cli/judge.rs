@@ -52,7 +52,7 @@ pub(super) fn run(args: &JudgeArgs) -> anyhow::Result<Answer> {
 }
 
 /// The answer's lines, and what they amount to.
-fn judge(text: &str, suite_size: u32, budget: f64) -> anyhow::Result<(Vec<String>, Answer)> {
+pub(super) fn judge(text: &str, suite_size: u32, budget: f64) -> anyhow::Result<(Vec<String>, Answer)> {
     let measured = parse(text)?;
     ensure!(!measured.is_empty(), "there are no measurements");
     let rule = Rule::new(budget, suite_size);

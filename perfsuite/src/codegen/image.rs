@@ -125,8 +125,8 @@ impl<'a> Image<'a> {
     }
 
     /// Where the process starts, as an address.
-    #[cfg(test)]
-    pub(super) fn entry_address(&self) -> u64 {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn entry_address(&self) -> u64 {
         self.entry
     }
 

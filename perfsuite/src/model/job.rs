@@ -43,12 +43,24 @@ pub struct JobLimits {
     pub build_seconds: u64,
     /// Memory of everything in the sandbox together.
     pub memory_bytes: u64,
+    /// What builds and benches write together.
+    #[serde(default = "disk_default")]
+    pub disk_bytes: u64,
+}
+
+fn disk_default() -> u64 {
+    20 << 30
 }
 
 impl Default for JobLimits {
-    /// 15 minutes of measuring (the configuration's default), half an hour a build, 4 GiB.
+    /// 15 minutes of measuring (the configuration's default), half an hour a build, 4 GiB of memory, 20 of disk.
     fn default() -> Self {
-        Self { measure_seconds: 15 * 60, build_seconds: 30 * 60, memory_bytes: 4 << 30 }
+        Self {
+            measure_seconds: 15 * 60,
+            build_seconds: 30 * 60,
+            memory_bytes: 4 << 30,
+            disk_bytes: disk_default(),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Claim {
     pub environment: Environment,
     /// Whether code from strangers can be walled in here; without it only own jobs are handed out.
     pub sandboxed: bool,
+    /// Why no job can be taken at the moment (a full disk), in words; the server then hands none out.
+    #[serde(default)]
+    pub unable: Option<String>,
     /// How long the server may hold the request open when there is no job.
     pub wait_ms: u64,
 }

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// The environment variable that holds the token when no file is given.
 pub const TOKEN_VARIABLE: &str = "PACELINE_RUNNER_TOKEN";
 
+/// Two target directories of a workspace of some hundred packages, and the checkouts.
+const RESERVE_DEFAULT_MIB: u32 = 2_048;
+
 /// Take jobs from a server and measure them on this machine.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunnerArgs {
@@ -27,6 +30,10 @@ pub struct RunnerArgs {
     /// Where builds are kept from job to job [default: `cache` in the work directory].
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Space that must be free on the disk of the kept builds before a job is taken.
+    #[arg(long, value_name = "MIB", env = "PACELINE_DISK_RESERVE_MIB", default_value_t = RESERVE_DEFAULT_MIB)]
+    pub disk_reserve_mib: u32,
 
     /// End after one job.
     #[arg(long)]
@@ -62,6 +69,10 @@ impl RunnerArgs {
             let cache = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")));
             cache.unwrap_or_else(|| "/var/cache".into()).join("paceline-runner")
         })
+    }
+
+    pub fn reserve_bytes(&self) -> u64 {
+        u64::from(self.disk_reserve_mib) << 20
     }
 
     /// Where builds are kept from job to job.

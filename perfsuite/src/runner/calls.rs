@@ -20,17 +20,22 @@ const UPLOAD_MAX: Duration = Duration::from_secs(10 * 60);
 pub(super) async fn claim(client: Client, measure: Arc<dyn Measure>) -> Input {
     let path = "/runner/v1/claim";
     let sandboxed = measure.sandboxed();
-    // Reading the machine's fingerprint looks at many files.
-    let environment = match tokio::task::spawn_blocking(move || measure.environment()).await {
-        Ok(environment) => environment,
+    // Reading the machine's fingerprint looks at many files, and making room removes many.
+    let looked = tokio::task::spawn_blocking(move || (measure.environment(), measure.ready())).await;
+    let (environment, ready) = match looked {
+        Ok(looked) => looked,
         Err(error) => return Input::Refused { message: format!("cannot look at this machine: {error}") },
     };
     let claim = Claim {
         version: env!("CARGO_PKG_VERSION").into(),
         environment,
         sandboxed,
+        unable: ready.err(),
         wait_ms: CLAIM_WAIT.as_millis() as u64,
     };
+    if let Some(reason) = &claim.unable {
+        tracing::error!(reason, "no job can be taken");
+    }
     match client.post(path, &claim, CLAIM_WAIT + CALL_MAX).await {
         Ok(None) => Input::NoJob,
         Ok(answer) => match client.parse::<Lease>(path, answer) {
@@ -55,6 +60,10 @@ pub(super) async fn heartbeat(client: Client, job: JobId, fence: Fence, logbook:
     };
     match answer {
         Ok(orders) => Input::OrdersReceived(orders),
+        Err(error) if error.status().is_some_and(|status| status.as_u16() == 401) => {
+            tracing::warn!(%error, "the token has ended: the job is given up");
+            Input::FenceStale
+        }
         Err(error) => match failed(error) {
             Input::FenceStale => Input::FenceStale,
             _ => {

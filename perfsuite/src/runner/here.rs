@@ -1,6 +1,8 @@
 //! This machine as a runner's measure: the real one, in production.
 
 use super::{Measure, Workplace};
+use crate::artifact::cache;
+use crate::disk;
 use crate::host::Watch;
 use crate::measure::{self, Job};
 use crate::model::{Environment, Evidence, JobSpec, Trust};
@@ -13,12 +15,14 @@ use std::path::PathBuf;
 pub struct Here {
     sandbox: Sandbox,
     cache_dir: PathBuf,
+    /// Space that must be free, on the disk of the kept builds, before a job is taken.
+    reserve_bytes: u64,
 }
 
 impl Here {
     /// Tries the walls out. Fails when there is no Rust toolchain.
-    pub fn new(preference: Preference, cache_dir: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self { sandbox: Sandbox::detect(preference)?, cache_dir })
+    pub fn new(preference: Preference, cache_dir: PathBuf, reserve_bytes: u64) -> anyhow::Result<Self> {
+        Ok(Self { sandbox: Sandbox::detect(preference)?, cache_dir, reserve_bytes })
     }
 }
 
@@ -29,6 +33,23 @@ impl Measure for Here {
 
     fn sandboxed(&self) -> bool {
         self.sandbox.permit(Trust::Stranger).is_ok()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let cannot = |error| format!("the disk of {} cannot be used: {error:#}", self.cache_dir.display());
+        std::fs::create_dir_all(&self.cache_dir).map_err(|error| cannot(error.into()))?;
+        cache::make_room(&self.cache_dir, self.reserve_bytes).map_err(cannot)?;
+        let space = disk::space(&self.cache_dir).map_err(|error| cannot(error.into()))?;
+        if space.free_bytes >= self.reserve_bytes {
+            return Ok(());
+        }
+        let mib = |bytes: u64| bytes >> 20;
+        Err(format!(
+            "the runner's disk is nearly full: {} MiB of {} MiB are free, {} MiB are wanted for a job",
+            mib(space.free_bytes),
+            mib(space.total_bytes),
+            mib(self.reserve_bytes)
+        ))
     }
 
     fn measure(

@@ -91,9 +91,9 @@ impl Work {
             // However it ends, its files go.
             let _ = tokio::time::timeout(FAREWELL_MAX, running).await;
         }
-        if let Err(error) = tokio::fs::remove_dir_all(&self.directory).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
+        let directory = self.directory.clone();
+        let removed = tokio::task::spawn_blocking(move || crate::disk::remove_tree(&directory)).await;
+        if let Err(error) = removed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             tracing::warn!(directory = %self.directory.display(), %error, "cannot remove a job's files");
         }
     }

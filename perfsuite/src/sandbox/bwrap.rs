@@ -4,7 +4,7 @@ use super::cargo_config::{self, CargoConfig};
 use super::cgroup::Group;
 use super::command::{Access, Command, Network, RUST_INSIDE};
 use super::sys::{self, BeforeExec, Directory, Rlimit, Staged};
-use super::{Toolchain, seccomp};
+use super::{Toolchain, seccomp, users};
 use anyhow::Context;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -52,11 +52,12 @@ pub struct Bubblewrap {
 #[derive(Debug)]
 struct AsRoot {
     uid: u32,
+    _user: users::User,
     stage: tempfile::TempDir,
 }
 
 impl Bubblewrap {
-    pub(super) fn find(uid: u32) -> anyhow::Result<Bubblewrap> {
+    pub(super) fn find() -> anyhow::Result<Bubblewrap> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program =
             std::env::split_paths(&path).map(|directory| directory.join("bwrap")).find(|file| file.is_file());
@@ -67,7 +68,10 @@ impl Bubblewrap {
             .with_context(|| format!("cannot run {}", program.display()))?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let as_root = match sys::effective_uid() {
-            0 => Some(AsRoot { uid, stage: staging_directory()? }),
+            0 => {
+                let user = users::take()?;
+                Some(AsRoot { uid: user.uid, _user: user, stage: staging_directory()? })
+            }
             _ => None,
         };
         Ok(Bubblewrap {
@@ -81,9 +85,14 @@ impl Bubblewrap {
 
     pub(super) fn describe(&self) -> String {
         match &self.as_root {
-            Some(root) => format!("{}, as user {}", self.version, root.uid),
+            Some(_) => format!("{}, as a user of its own", self.version),
             None => self.version.clone(),
         }
+    }
+
+    /// Whom measured code runs as, when that is not the runner's own user.
+    pub(super) fn user(&self) -> Option<u32> {
+        self.as_root.as_ref().map(|root| root.uid)
     }
 
     pub(super) fn seccomp(&self, network: Network) -> &[u8] {
@@ -200,15 +209,11 @@ impl Bubblewrap {
             Some(root) => Some((c_string(root.stage.path())?, staged)),
             None => None,
         };
-        let mut limits = limits(command, group)?;
-        if self.as_root.is_some() {
-            limits.push(processes(command));
-        }
         let before = BeforeExec {
             stage,
-            join: door(group)?,
+            join: doors(group)?,
             become_user: self.as_root.as_ref().map(|root| root.uid),
-            limits,
+            limits: limits(command, group)?,
             inherit: vec![pipes.seccomp, pipes.info, pipes.block],
             die_with_parent: true,
         };
@@ -239,13 +244,6 @@ impl Bubblewrap {
         Ok(paths)
     }
 
-    /// The limit on processes counts all that a user has. The sandbox's own user has none but the job's, so that it can
-    /// be set from the start; a person's session has many, so that for them it is set once the user namespace exists,
-    /// within which only the sandbox's count.
-    pub(super) fn limit_once_inside(&self, command: &Command) -> Option<Rlimit> {
-        self.as_root.is_none().then(|| processes(command))
-    }
-
     fn own(&self, directory: &Path) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt;
         match &self.as_root {
@@ -272,12 +270,18 @@ fn without_secret(name: &OsStr, value: &OsStr) -> OsString {
     }
 }
 
-fn processes(command: &Command) -> Rlimit {
-    Rlimit { resource: libc::RLIMIT_NPROC, value: command.limits.processes }
+/// The limit on processes, to be set once the user namespace exists: within it only the sandbox's own count (Linux 5.14;
+/// before, all that its user has, which for root's sandbox is the job's). Where a group bounds them too, that one comes
+/// first, since it counts what it refused.
+pub(super) fn processes(command: &Command, group: Option<&Group>) -> Rlimit {
+    /// bubblewrap's own, and then some.
+    const BEYOND_GROUP: u64 = 64;
+    let beyond = if group.is_some_and(Group::bounds_processes) { BEYOND_GROUP } else { 0 };
+    Rlimit { resource: libc::RLIMIT_NPROC, value: command.limits.processes + beyond }
 }
 
-pub(super) fn door(group: Option<&Group>) -> io::Result<Option<CString>> {
-    group.map(|group| c_string(group.door())).transpose()
+pub(super) fn doors(group: Option<&Group>) -> io::Result<Vec<CString>> {
+    group.map(Group::doors).unwrap_or_default().into_iter().map(c_string).collect()
 }
 
 /// The limits that mean the same inside and outside. Where a group bounds the memory of all, address space is free:

@@ -207,6 +207,45 @@ fn a_fork_bomb_is_bounded() {
 }
 
 #[test]
+fn a_fork_bomb_starves_nobody_else() {
+    let Some(sandbox) = walls() else { return };
+    let limits = Limits { processes: 48, deadline: DEADLINE, ..Limits::default() };
+    let mut command = attack(&sandbox, &["forks", "stay"]);
+    command.limits(limits).talk();
+    let mut bomb = sandbox.spawn(&command).unwrap();
+    let made: u64 = bomb.read_line(DEADLINE).unwrap().unwrap().parse().unwrap();
+    assert!(made > 30, "{made}");
+    // The other side of the same job, by the same user, while the bomb holds all that it may have.
+    let mut other = attack(&sandbox, &["hoard", "1", "32"]);
+    other.limits(limits);
+    assert_eq!(said(&run(&sandbox, &other)), "all live");
+    bomb.kill();
+    let refused = bomb.finish().unwrap().refused;
+    if sandbox.cgroups.as_ref().is_some_and(super::cgroup::Cgroups::bounds_processes) {
+        assert!(refused.processes > 0, "what the group refused is counted");
+    }
+}
+
+#[test]
+fn files_that_were_removed_and_are_open_fill_the_disk_too() {
+    let Some(sandbox) = walls() else { return };
+    let target = tempfile::tempdir().unwrap();
+    let mut command = attack(&sandbox, &["fill-unseen"]);
+    let seen = command.write(&target, super::TARGET_INSIDE);
+    command.arg(seen).limits(Limits { disk_bytes: 32 << 20, deadline: DEADLINE, ..Limits::default() });
+    assert_eq!(run(&sandbox, &command).end, End::DiskFull);
+    // Killed between making one and removing it, at most.
+    assert!(std::fs::read_dir(target.path()).unwrap().count() <= 1);
+}
+
+#[test]
+fn each_runner_of_root_has_a_user_of_its_own() {
+    let (Some(one), Some(two)) = (walls(), walls()) else { return };
+    let root = super::sys::effective_uid() == 0;
+    assert_eq!(answer(&one, &["uid"]) != answer(&two, &["uid"]), root);
+}
+
+#[test]
 fn a_daemon_dies_with_the_command_that_left_it() {
     let Some(sandbox) = walls() else { return };
     let target = tempfile::tempdir().unwrap();

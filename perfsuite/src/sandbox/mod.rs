@@ -9,14 +9,19 @@ mod bwrap;
 mod cargo_config;
 mod cgroup;
 mod command;
+pub(crate) mod disk;
 #[cfg(test)]
 mod hostile_tests;
+mod lines;
 mod running;
 mod seccomp;
 pub(crate) mod sys;
 mod toolchain;
+mod users;
 
 pub use command::{CARGO_INSIDE, Command, Limits, Network, RUST_INSIDE, SOURCE_INSIDE, TARGET_INSIDE};
+#[cfg(any(test, fuzzing))]
+pub(crate) use lines::lines_of;
 pub use running::Running;
 pub use toolchain::Toolchain;
 
@@ -30,10 +35,6 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The user that measured code runs as when the runner is root: no system hands out this number (it lies between the
-/// ranges for people and for services), so it owns nothing but the job's files.
-pub const SANDBOX_UID_DEFAULT: u32 = 61_000;
 
 /// Output that is kept when the caller does not say: a report of a bench, and the end of a compiler's complaint.
 const STDOUT_MAX_DEFAULT: usize = 4 << 20;
@@ -63,6 +64,7 @@ pub struct Sandbox {
     cgroups: Option<cgroup::Cgroups>,
     /// Directories that measured code has been able to write to: no link in them is trusted.
     written: Arc<Mutex<BTreeSet<PathBuf>>>,
+    disk: disk::Ledger,
 }
 
 #[derive(Debug)]
@@ -78,12 +80,6 @@ pub enum Kind {
 impl Sandbox {
     /// Finds the toolchain and tries the walls out. Fails when there is no Rust toolchain.
     pub fn detect(preference: Preference) -> anyhow::Result<Sandbox> {
-        Self::detect_as(preference, SANDBOX_UID_DEFAULT)
-    }
-
-    /// The same with another unprivileged user, which matters to root only.
-    pub fn detect_as(preference: Preference, uid: u32) -> anyhow::Result<Sandbox> {
-        anyhow::ensure!(uid != 0, "the sandbox's user must not be root");
         let toolchain = Arc::new(Toolchain::find()?);
         let cgroups = cgroup::Cgroups::find();
         let of = |kind| Sandbox {
@@ -91,10 +87,11 @@ impl Sandbox {
             toolchain: toolchain.clone(),
             cgroups: cgroups.clone(),
             written: Arc::default(),
+            disk: disk::Ledger::default(),
         };
         let kind = match preference {
             Preference::Off => Kind::None { reason: "switched off".into(), missing: None },
-            Preference::Auto => match bwrap::Bubblewrap::find(uid) {
+            Preference::Auto => match bwrap::Bubblewrap::find() {
                 Ok(found) => {
                     let candidate = of(Kind::Bubblewrap(found));
                     match candidate.try_out() {
@@ -122,7 +119,8 @@ impl Sandbox {
         &self.toolchain
     }
 
-    /// One line for the environment: `bubblewrap 0.8.0, as user 61000, memory by cgroup`, or `none: ` and the reason.
+    /// One line for the environment: `bubblewrap 0.8.0, as a user of its own, memory and processes by cgroup`, or
+    /// `none: ` and the reason.
     pub fn describe(&self) -> String {
         match &*self.kind {
             Kind::Bubblewrap(bubblewrap) => format!("{}, {}", bubblewrap.describe(), self.memory_by()),
@@ -131,7 +129,11 @@ impl Sandbox {
     }
 
     fn memory_by(&self) -> &'static str {
-        if self.cgroups.is_some() { "memory by cgroup" } else { "memory by process" }
+        match &self.cgroups {
+            Some(cgroups) if cgroups.bounds_processes() => "memory and processes by cgroup",
+            Some(_) => "memory by cgroup",
+            None => "memory by process",
+        }
     }
 
     /// What to install for walls, where that is what is missing.

@@ -2,11 +2,13 @@
 
 use super::cgroup::Group;
 use super::command::{Command, Talk};
+use super::disk::DiskWatch;
+use super::lines::{Lines, TooLong};
 use super::sys::{self, BeforeExec, Rlimit};
 use super::{Kind, Sandbox, bwrap, writable};
 use crate::model::wire::Progress;
 use crate::observe::Observer;
-use crate::process::{self, DiskWatch, Family, Finished, Watch};
+use crate::process::{self, Family, Finished, Refused, Watch};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,14 +21,13 @@ use std::time::{Duration, Instant};
 
 /// bubblewrap reports within milliseconds; a machine that swaps is given this long.
 const START_MAX: Duration = Duration::from_secs(20);
-/// One line of a conversation with a program.
-const LINE_MAX_BYTES: usize = 1 << 20;
 
 pub(super) fn run(sandbox: &Sandbox, command: &Command, observer: &dyn Observer) -> io::Result<Finished> {
     let mut started = start(sandbox, command)?;
-    let watch = watch(command, started.at);
-    process::attend(&mut started.child, &started.family, watch, observer)
+    let watch = watch(sandbox, command, started.at, started.init);
+    let finished = process::attend(&mut started.child, &started.family, watch, observer)?;
     // The group is free again only now that all are dead.
+    Ok(Finished { refused: refused(started.group.as_ref()), ..finished })
 }
 
 pub(super) fn spawn(sandbox: &Sandbox, command: &Command) -> io::Result<Running> {
@@ -38,18 +39,18 @@ pub(super) fn spawn(sandbox: &Sandbox, command: &Command) -> io::Result<Running>
             if let Some(stdout) = &stdout {
                 sys::set_nonblocking(stdout.as_fd())?;
             }
-            Some(Conversation { stdin, stdout, buffer: Vec::new() })
+            Some(Conversation { stdin, stdout, lines: Lines::default() })
         }
         _ => None,
     };
     let family = Arc::new(family);
     let stop = Arc::new(StopFlag(AtomicBool::new(false)));
-    let watch = watch(command, at);
+    let watch = watch(sandbox, command, at, init);
     let attendant = {
         let (family, stop) = (family.clone(), stop.clone());
         std::thread::Builder::new().name("attend".into()).spawn(move || {
-            let _until_all_are_dead = group;
-            process::attend(&mut child, &family, watch, &*stop)
+            let finished = process::attend(&mut child, &family, watch, &*stop)?;
+            Ok(Finished { refused: refused(group.as_ref()), ..finished })
         })?
     };
     Ok(Running { pid, init, family, stop, talk, attendant: Some(attendant) })
@@ -85,16 +86,10 @@ impl Running {
 
     /// The program and everything that descends from it, as the host sees them.
     pub fn pids(&self) -> Vec<u32> {
-        let mut all = match self.init {
-            Some(init) => children(init),
-            None => vec![self.pid],
-        };
-        let mut next = 0;
-        while next < all.len() {
-            all.extend(children(all[next]));
-            next += 1;
+        match self.init {
+            Some(init) => descendants(init),
+            None => [vec![self.pid], descendants(self.pid)].concat(),
         }
-        all
     }
 
     pub fn has_ended(&self) -> bool {
@@ -144,19 +139,19 @@ impl Drop for Running {
 struct Conversation {
     stdin: ChildStdin,
     stdout: Option<ChildStdout>,
-    buffer: Vec<u8>,
+    lines: Lines,
 }
 
 impl Conversation {
     fn read_line(&mut self, wait: Duration) -> io::Result<Option<String>> {
         let until = Instant::now() + wait;
         loop {
-            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
-                let line = self.buffer.drain(..=end).collect::<Vec<u8>>();
-                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
-            }
-            if self.buffer.len() > LINE_MAX_BYTES {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than a megabyte"));
+            match self.lines.next() {
+                Ok(Some(line)) => return Ok(Some(line)),
+                Ok(None) => {}
+                Err(TooLong) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than a megabyte"));
+                }
             }
             let Some(stdout) = &mut self.stdout else { return Ok(None) };
             let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
@@ -167,7 +162,7 @@ impl Conversation {
             let mut bytes = [0; 8192];
             match stdout.read(&mut bytes) {
                 Ok(0) => self.stdout = None,
-                Ok(n) => self.buffer.extend_from_slice(&bytes[..n]),
+                Ok(n) => self.lines.push(&bytes[..n]),
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(e) => return Err(e),
             }
@@ -191,7 +186,7 @@ struct Started {
 fn start(sandbox: &Sandbox, command: &Command) -> io::Result<Started> {
     sandbox.vet(command)?;
     let group = match &sandbox.cgroups {
-        Some(cgroups) => Some(cgroups.group(command.limits.memory_bytes)?),
+        Some(cgroups) => Some(cgroups.group(&command.limits)?),
         None => None,
     };
     match sandbox.kind() {
@@ -209,7 +204,7 @@ fn start_bare(command: &Command, group: Option<Group>) -> io::Result<Started> {
     pipe_streams(&mut bare, command);
     let before = BeforeExec {
         limits: bwrap::limits(command, group.as_ref())?,
-        join: bwrap::door(group.as_ref())?,
+        join: bwrap::doors(group.as_ref())?,
         die_with_parent: true,
         ..BeforeExec::default()
     };
@@ -238,23 +233,20 @@ fn start_walled(
     let at = Instant::now();
     let mut child = wrapped.spawn()?;
     drop((seccomp_read, info_write, block_read));
-    let (init, handle) = match admit(info_read, block_write, bubblewrap.limit_once_inside(command)) {
-        Ok(admitted) => admitted,
-        Err(error) => return Err(io::Error::other(format!("{error}{}", complaint(&mut child)))),
-    };
+    let (init, handle) =
+        match admit(info_read, block_write, bwrap::processes(command, group.as_ref()), bubblewrap.user()) {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(io::Error::other(format!("{error}{}", complaint(&mut child)))),
+        };
     let family = Family::new(child.id(), Some(handle));
     Ok(Started { child, family, at, init: Some(init), group })
 }
 
 /// bubblewrap has made the namespaces and waits: sets the limit that counts only from here on, and lets it go on.
-fn admit(info: OwnedFd, block: OwnedFd, outside: Option<Rlimit>) -> io::Result<(u32, OwnedFd)> {
+fn admit(info: OwnedFd, block: OwnedFd, processes: Rlimit, user: Option<u32>) -> io::Result<(u32, OwnedFd)> {
     let init = init_pid(info)?;
     let handle = sys::pidfd(init)?;
-    let limited = match outside {
-        Some(limit) => sys::limit_process(init, limit),
-        None => Ok(()),
-    };
-    match limited.and_then(|()| File::from(block).write_all(b"\n")) {
+    match sys::limit_process(init, processes, user).and_then(|()| File::from(block).write_all(b"\n")) {
         Ok(()) => Ok((init, handle)),
         Err(error) => {
             sys::pidfd_kill(handle.as_fd());
@@ -310,15 +302,31 @@ fn pipe_streams(child: &mut std::process::Command, command: &Command) {
     child.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
 }
 
-fn watch(command: &Command, at: Instant) -> Watch {
+/// What the group counted while the command ran.
+fn refused(group: Option<&Group>) -> Refused {
+    group.map(Group::refused).unwrap_or_default()
+}
+
+fn watch(sandbox: &Sandbox, command: &Command, at: Instant, init: Option<u32>) -> Watch {
     Watch {
         started: at,
         deadline: at + command.limits.deadline,
         stdout_max: command.stdout_max,
         stderr_max: command.stderr_max,
         echo: command.echo,
-        disk: DiskWatch::new(writable(command), command.limits.disk_bytes),
+        disk: DiskWatch::new(&sandbox.disk, writable(command), command.limits.disk_bytes, init),
     }
+}
+
+/// Children of a process, theirs, and so on.
+pub(super) fn descendants(pid: u32) -> Vec<u32> {
+    let mut all = children(pid);
+    let mut next = 0;
+    while next < all.len() {
+        all.extend(children(all[next]));
+        next += 1;
+    }
+    all
 }
 
 /// Direct children of a process, over all its threads; empty when it is gone.

@@ -36,8 +36,8 @@ pub(crate) enum Directory {
 pub(crate) struct BeforeExec {
     /// The mount point of the staging tmpfs, and what is bound below it.
     pub(crate) stage: Option<(CString, Vec<Staged>)>,
-    /// The `cgroup.procs` of the group to join.
-    pub(crate) join: Option<CString>,
+    /// The `cgroup.procs` of each group to join.
+    pub(crate) join: Vec<CString>,
     /// The unprivileged user to become.
     pub(crate) become_user: Option<u32>,
     pub(crate) limits: Vec<Rlimit>,
@@ -57,7 +57,7 @@ pub(crate) fn before_exec(command: &mut Command, before: BeforeExec) {
 
 impl BeforeExec {
     fn apply(&self) -> io::Result<()> {
-        if let Some(door) = &self.join {
+        for door in &self.join {
             join(door)?;
         }
         if let Some((root, mounts)) = &self.stage {
@@ -221,8 +221,30 @@ pub(crate) fn kill_group(leader: u32) {
     }
 }
 
-/// Sets a limit of another process that has not started its program yet.
-pub(crate) fn limit_process(pid: u32, limit: Rlimit) -> io::Result<()> {
+/// Sets a limit of another process that has not started its program yet. `user`: whose process it is, when that is not
+/// our own.
+///
+/// Root without CAP_SYS_RESOURCE, as in most containers, may do so only for processes of its own real user. So this
+/// thread alone takes that real user for the moment; its effective one, and with it its rights, stay.
+pub(crate) fn limit_process(pid: u32, limit: Rlimit, user: Option<u32>) -> io::Result<()> {
+    let Some(user) = user else { return limit_own_process(pid, limit) };
+    let limited = take_real_user(user).and_then(|()| limit_own_process(pid, limit));
+    take_real_user(0)?;
+    limited
+}
+
+fn take_real_user(id: u32) -> io::Result<()> {
+    const UNCHANGED: libc::c_long = -1;
+    let id = libc::c_long::from(id);
+    // SAFETY: integers alone. The system calls themselves: libc's functions of these names change all threads.
+    unsafe {
+        check(libc::syscall(libc::SYS_setresgid, id, UNCHANGED, UNCHANGED) as libc::c_int)?;
+        check(libc::syscall(libc::SYS_setresuid, id, UNCHANGED, UNCHANGED) as libc::c_int)?;
+    }
+    Ok(())
+}
+
+fn limit_own_process(pid: u32, limit: Rlimit) -> io::Result<()> {
     let value = libc::rlimit { rlim_cur: limit.value, rlim_max: limit.value };
     // SAFETY: `value` outlives the call; the old limit is not asked for.
     check(unsafe { libc::prlimit(pid as libc::pid_t, limit.resource, &value, std::ptr::null_mut()) })
@@ -244,13 +266,19 @@ pub(crate) fn effective_uid() -> u32 {
 
 /// Bytes that are free for ordinary users on the file system of `path`.
 pub(crate) fn free_bytes(path: &std::path::Path) -> io::Result<u64> {
+    space(path).map(|(free, _)| free)
+}
+
+/// Bytes that are free for ordinary users on the file system of `path`, and all that it has.
+pub(crate) fn space(path: &std::path::Path) -> io::Result<(u64, u64)> {
     use std::os::unix::ffi::OsStrExt;
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: zeroed is a valid statvfs, and both pointers outlive the call.
     unsafe {
         let mut stat: libc::statvfs = std::mem::zeroed();
         check(libc::statvfs(path.as_ptr(), &mut stat))?;
-        Ok(stat.f_bavail as u64 * stat.f_frsize as u64)
+        let unit = stat.f_frsize as u64;
+        Ok((stat.f_bavail as u64 * unit, stat.f_blocks as u64 * unit))
     }
 }
 

@@ -15,6 +15,8 @@ mod rounds;
 mod same_code;
 
 pub use inventory::{Benchmark, Inventory, take};
+#[cfg(any(test, fuzzing))]
+pub(crate) use listing::hostile as hostile_listing;
 pub use rounds::{Measured, Pace, Until, measure};
 
 use crate::artifact::SidePaths;

@@ -116,6 +116,8 @@ pub(super) fn visit(
     rng: &mut StdRng,
     patience: Duration,
 ) -> Result<Visit, Ended> {
+    // Processes are killed, not ended: what the last ones left would be found by the next.
+    crate::disk::empty(bench.scratch).context("cannot empty the directory for samples")?;
     let _pinned = if plan.pinned { pin(rng) } else { None };
     let first = if rng.random_bool(0.5) { Side::Base } else { Side::Head };
     let until = Instant::now() + patience;

@@ -95,6 +95,16 @@ fn add(listed: &mut Vec<Listed>, found: Listed) {
     }
 }
 
+/// Whatever a bench prints, its benchmarks have plain names, each once.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn hostile(text: &str) {
+    for listed in [parse_list(text), parse_announcements(text)] {
+        let names: std::collections::BTreeSet<&str> = listed.iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(names.len(), listed.len());
+        assert!(names.iter().all(|name| !name.is_empty() && !name.chars().any(char::is_control)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// What a bench says on standard error; only its end is shown, when it fails.
 const STDERR_MAX_BYTES: usize = 64 << 10;
 
+/// A batch that claims a day has none.
+const TIME_MAX_NS: f64 = 8.64e13;
+
 /// How a conversation ends early.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -96,7 +99,10 @@ impl<'a> Player<'a> {
         let line = self.hear_word("took")?;
         let numbers: Option<Vec<f64>> = line.split(' ').map(|word| word.parse().ok()).collect();
         match numbers.as_deref() {
-            Some([ns, wall_ns]) => Ok(Took { ns: *ns, wall_ns: *wall_ns }),
+            // A clock counts up, and no batch takes longer than its limit: anything else is no time.
+            Some([ns, wall_ns]) if [ns, wall_ns].iter().all(|ns| (0.0..=TIME_MAX_NS).contains(*ns)) => {
+                Ok(Took { ns: *ns, wall_ns: *wall_ns })
+            }
             _ => Err(self.bad_output(&format!("it answered `took {line}`"))),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Bench;
 use crate::artifact::BenchExecutable;
+use crate::disk::empty;
 use crate::model::{FailureReason, Side};
 use crate::process::Finished;
 use crate::sandbox::{Command, SOURCE_INSIDE};
@@ -37,6 +38,8 @@ const VISIT_ARGS: [&str; 11] = [
 pub(super) const OUTPUT_MAX_BYTES: usize = 64 << 10;
 /// Ten samples, or the thousands that a group may ask for.
 const SAMPLE_MAX_BYTES: u64 = 4 << 20;
+/// An iteration that claims a day.
+const TIME_MAX_NS: f64 = 8.64e13;
 /// The samples lie at `group/function/parameter/new/sample.json`.
 const DEPTH_MAX: usize = 8;
 /// Files and directories that one process leaves: about ten for each benchmark that ran.
@@ -155,18 +158,6 @@ fn exactly(name: &str) -> String {
     filter
 }
 
-fn empty(directory: &Path) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if std::fs::symlink_metadata(&path)?.is_dir() {
-            std::fs::remove_dir_all(&path)?;
-        } else {
-            std::fs::remove_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
 /// criterion's raw samples: how many iterations, and how many nanoseconds they took together.
 #[derive(Deserialize)]
 struct Sample {
@@ -183,7 +174,9 @@ fn read_sample(home: &Path) -> anyhow::Result<f64> {
         serde_json::from_slice(&std::fs::read(&file)?).context("its samples cannot be read")?;
     anyhow::ensure!(sample.iters.len() == sample.times.len(), "its samples are not pairs");
     let times: Vec<f64> = sample.times.iter().zip(&sample.iters).map(|(time, n)| time / n).collect();
-    Ok(as_stored(undisturbed(times).context("it took no samples")?))
+    let time = undisturbed(times).context("it took no samples")?;
+    anyhow::ensure!((0.0..=TIME_MAX_NS).contains(&time), "its samples hold no time: {time} ns");
+    Ok(as_stored(time))
 }
 
 /// The lower decile of the samples: of ten the second smallest.
