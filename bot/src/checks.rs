@@ -83,10 +83,15 @@ pub fn performance_check(run: &Run, details: &str) -> CheckRun {
         completed(run, PERFORMANCE, details, conclusion, title, summary)
     };
     match &run.performance {
-        Performance::Queued { position, runners } => {
-            let summary = match runners {
-                0 => "No runner is connected at the moment. The run starts when one is.".to_owned(),
-                _ => format!("{} connected.", format::count(*runners as usize, "runner is", "runners are")),
+        Performance::Queued { position, runners, because } => {
+            let summary = match (because, runners) {
+                (Some(reason), _) => {
+                    format!("{} The run starts when there is room.", inline(reason, LINE_MAX_GRAPHEMES))
+                }
+                (None, 0) => "No runner is connected at the moment. The run starts when one is.".to_owned(),
+                (None, _) => {
+                    format!("{} connected.", format::count(*runners as usize, "runner is", "runners are"))
+                }
             };
             let title = format!("Waiting for a runner, at position {position} of the queue");
             CheckRun { status: CheckStatus::Queued, ..done(Conclusion::Neutral, title, summary) }

@@ -160,7 +160,7 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn run_runner(args: RunnerArgs, until_stdin_closes: bool) -> anyhow::Result<ExitCode> {
     let config = args.config()?;
-    let measure = perfsuite::runner::Here::new(args.sandbox, args.cache_dir())?;
+    let measure = perfsuite::runner::Here::new(args.sandbox, args.cache_dir(), args.reserve_bytes())?;
     let mut signals = perfsuite::runner::stop_signals()?;
     let (ask, stop) = mpsc::channel(2);
     if until_stdin_closes {

@@ -1,6 +1,7 @@
 //! The server's settings: flags win over the environment, the environment over the file.
 
 use crate::db::pace::Pace;
+use crate::disk::{self, DiskConfig};
 use crate::error::UserError;
 use crate::github::REQUEST_TIMEOUT;
 use anyhow::Context;
@@ -55,6 +56,12 @@ pub struct ServeArgs {
     /// minute and hour [default: what github.com bears]
     #[arg(long, env = "PACELINE_WRITE_SPACING_MS", value_name = "MS")]
     pub write_spacing_ms: Option<u32>,
+    /// Space kept free on the data directory's disk: below it no job is handed out, and what is old goes [default: 2048]
+    #[arg(long, env = "PACELINE_DISK_RESERVE_MIB", value_name = "MIB")]
+    pub disk_reserve_mib: Option<u32>,
+    /// Days after which evidence may go when the disk is nearly full, 30 at least [default: 90]
+    #[arg(long, env = "PACELINE_EVIDENCE_DAYS", value_name = "DAYS")]
+    pub evidence_days: Option<u32>,
     /// How long a dead process keeps its deliveries and writes from others; shorter ones are for tests
     #[arg(long, env = "PACELINE_LEASE_MS", value_name = "MS", hide = true)]
     pub lease_ms: Option<u32>,
@@ -82,6 +89,8 @@ struct File {
     github_client_secret: Option<String>,
     no_runner: Option<bool>,
     write_spacing_ms: Option<u32>,
+    disk_reserve_mib: Option<u32>,
+    evidence_days: Option<u32>,
 }
 
 /// Settings as they are in force.
@@ -107,6 +116,8 @@ pub struct Config {
     pub pace: Pace,
     /// How long a dead process keeps its deliveries and writes from others, and a silent runner its job.
     pub lease_ms: i64,
+    /// Of the data directory.
+    pub disk: DiskConfig,
     /// Whose code the jobs run: strangers', but for the demo's own pull request.
     pub trust: Trust,
     /// Where the own runner keeps builds between jobs; `None`: in the data directory.
@@ -215,6 +226,10 @@ impl Config {
                 None => Pace::GITHUB,
             },
             lease_ms: args.lease_ms.map_or(LEASE_MS, |lease_ms| i64::from(lease_ms).max(LEASE_MIN_MS)),
+            disk: DiskConfig::new(
+                args.disk_reserve_mib.or(file.disk_reserve_mib).unwrap_or(disk::RESERVE_DEFAULT_MIB),
+                args.evidence_days.or(file.evidence_days).unwrap_or(disk::EVIDENCE_DAYS_DEFAULT),
+            ),
             trust: Trust::Stranger,
             runner_cache_dir: None,
             program: std::env::current_exe().context("cannot find this program")?,

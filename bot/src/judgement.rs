@@ -79,6 +79,9 @@ pub enum Performance {
     Queued {
         position: u32,
         runners: u32,
+        /// Why it waits though a runner may be free, in words: the server's disk is nearly full.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
     },
     Running {
         text: String,

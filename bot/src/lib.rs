@@ -12,12 +12,15 @@ pub mod config;
 pub mod conventions;
 pub mod db;
 pub mod demo;
+pub mod disk;
 pub mod drift;
 pub mod error;
 pub mod event;
 pub mod evidence;
 pub mod facts;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod git;
 pub mod github;
 pub mod handlers;

@@ -7,6 +7,7 @@ use crate::db::jobs::Job;
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
 use crate::db::{Tx, jobs, repositories, runners, writes};
+use crate::disk;
 use crate::judgement::{CommentContext, Performance, RUN_SCHEMA, Run};
 use crate::outgoing::{CheckStatus, Conclusion, Outgoing};
 use crate::pull::{RepoId, Repository};
@@ -102,6 +103,7 @@ async fn performance(
         JobState::Queued => Performance::Queued {
             position: jobs::position(&mut *on, job).await?,
             runners: runners::alive(&mut *on, now_ms - RUNNER_ALIVE_MS).await?,
+            because: None,
         },
         JobState::Claimed => held("a runner prepares"),
         JobState::Building => held("building base and head"),
@@ -129,7 +131,10 @@ async fn performance(
 /// that holds the pull request ([`pulls::hold`]).
 pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u64) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
-    let Some(loaded) = load(tx, repository, number, now_ms).await? else { return Ok(()) };
+    let Some(mut loaded) = load(tx, repository, number, now_ms).await? else { return Ok(()) };
+    if let Performance::Queued { because, .. } = &mut loaded.run.performance {
+        *because = disk::shortage(app);
+    }
     let author_pulls =
         pulls::count_by_author(&mut **tx, repository.id, &loaded.row.pull.author, number).await?;
     let details = match &loaded.job {

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::runners;
 use crate::error::UserError;
-use crate::{missed, reconcile, web, worker};
+use crate::{disk, missed, reconcile, web, worker};
 use anyhow::Context;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -54,6 +54,7 @@ impl Server {
             tokio::spawn(worker::run(app.clone(), stop.clone())),
             tokio::spawn(reconcile::run(app.clone(), stop.clone())),
             tokio::spawn(missed::run(app.clone(), stop.clone())),
+            tokio::spawn(disk::run(app.clone(), stop.clone())),
             tokio::spawn(listen(listener, web::router(app.clone()), stop.clone())),
         ];
         if app.config.own_runner {
@@ -188,6 +189,7 @@ async fn start_runner(app: &App, address: SocketAddr) -> anyhow::Result<Child> {
         .arg(data_dir.join("runner"))
         .arg("--cache-dir")
         .arg(cache_dir)
+        .args(["--disk-reserve-mib", &(app.config.disk.reserve_bytes >> 20).to_string()])
         .env_clear()
         .envs(RUNNER_ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .env("PACELINE_RUNNER_TOKEN", token)

@@ -95,7 +95,11 @@ impl<'a> Sections<'a> {
     fn performance(&mut self, run: &'a Run, limits: &Limits) {
         match &run.performance {
             Performance::Done { report } => self.report(report, limits),
-            Performance::Queued { position, runners: 0 } => self.head_with(format!(
+            Performance::Queued { position, because: Some(reason), .. } => self.head_with(format!(
+                "⏳ **Performance:** waiting, at position {position} of the queue. {}",
+                inline(reason, LINE_MAX_GRAPHEMES)
+            )),
+            Performance::Queued { position, runners: 0, .. } => self.head_with(format!(
                 "⏳ **Performance:** waiting, at position {position} of the queue. No runner is connected at the moment."
             )),
             Performance::Queued { position, .. } => {

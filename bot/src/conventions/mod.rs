@@ -10,3 +10,12 @@ pub use commits::judge;
 pub use footers::Footer;
 pub use header::quoted;
 pub use message::{Conventional, Fault, Kind, Message, parse};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use message::parse as parse_message;
+
+/// Whether a line is a header by the specification.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn scan_header(line: &str) -> bool {
+    header::scan(line).is_ok()
+}

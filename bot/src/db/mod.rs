@@ -11,6 +11,7 @@ pub mod pace;
 pub mod pulls;
 pub mod repositories;
 pub mod runners;
+pub mod space;
 pub mod tables;
 pub mod writes;
 

@@ -107,12 +107,25 @@ pub async fn seen(
     .map(|_| ())
 }
 
-/// Ends a runner's token. False when there is no such runner, or it was revoked before.
+/// Ends a runner's token, and its lease on the job that it holds: another runner gets that at the next round of repairs.
+/// False when there is no such runner, or it was revoked before.
 pub async fn revoke(db: &Db, name: &str, now_ms: i64) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
     let done = sqlx::query("UPDATE runners SET revoked_ms = $1 WHERE name = $2 AND revoked_ms IS NULL")
         .bind(now_ms)
         .bind(name)
-        .execute(db.pool())
+        .execute(&mut *tx)
         .await?;
-    Ok(done.rows_affected() == 1)
+    let revoked = done.rows_affected() == 1;
+    if revoked {
+        sqlx::query(
+            "UPDATE jobs SET lease_until_ms = 0 WHERE state IN ('claimed', 'building', 'measuring')
+               AND runner_id = (SELECT id FROM runners WHERE name = $1)",
+        )
+        .bind(name)
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(revoked)
 }

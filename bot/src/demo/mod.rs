@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db::pace::Pace;
 use crate::db::repositories;
+use crate::disk::DiskConfig;
 use crate::error::UserError;
 use crate::pull::{RepoId, RepoName};
 use crate::review;
@@ -177,6 +178,7 @@ impl Stage {
             lease_ms: config::LEASE_MS,
             github_git_url: None,
             github_timeout: crate::github::REQUEST_TIMEOUT,
+            disk: DiskConfig::default(),
             trust: Trust::Own,
             runner_cache_dir: Some(review::cache_dir()),
             program: std::env::current_exe().context("cannot find this program")?,

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A first fetch of a very large project over a slow line; a token handed out lives longer than this.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
@@ -105,6 +105,38 @@ impl Mirrors {
         self.dir.join(format!("{}.git", repo.0))
     }
 
+    /// Repositories whose mirror nothing was fetched into since, the longest unused first.
+    pub fn unused_since(&self, when: SystemTime) -> Vec<RepoId> {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut found: Vec<(SystemTime, RepoId)> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let repo = RepoId(name.strip_suffix(".git")?.parse().ok()?);
+                Some((last_fetch(&entry.path())?, repo))
+            })
+            .filter(|(fetched, _)| *fetched < when)
+            .collect();
+        found.sort_by_key(|(fetched, repo)| (*fetched, repo.0));
+        found.into_iter().map(|(_, repo)| repo).collect()
+    }
+
+    /// Removes a mirror, unless somebody fetches into it, or has since. Whether it did.
+    pub fn remove_unused(&self, repo: RepoId, since: SystemTime) -> Result<bool, GitError> {
+        let path = self.path(repo);
+        let Ok(lock) = File::options().write(true).open(self.dir.join(format!("{}.lock", repo.0))) else {
+            return Ok(false);
+        };
+        if lock.try_lock().is_err() || last_fetch(&path).is_none_or(|fetched| fetched >= since) {
+            return Ok(false);
+        }
+        // Renamed first, so that a half-removed mirror is never seen.
+        let gone = path.with_extension("gone");
+        let _ = std::fs::remove_dir_all(&gone);
+        std::fs::rename(&path, &gone).map_err(GitError::io(format!("removing {}", path.display())))?;
+        std::fs::remove_dir_all(&gone).map_err(GitError::io(format!("removing {}", gone.display())))?;
+        Ok(true)
+    }
+
     /// Held by an open file, so that a killed process holds nothing.
     fn lock(&self, repo: RepoId) -> Result<File, GitError> {
         let path = self.dir.join(format!("{}.lock", repo.0));
@@ -128,6 +160,12 @@ impl Mirrors {
             }
         }
     }
+}
+
+/// When something last came into a mirror.
+fn last_fetch(mirror: &Path) -> Option<SystemTime> {
+    let places = ["", "objects/pack", "objects", "refs/paceline", "refs/paceline/pull", "packed-refs"];
+    crate::disk::last_written(places.map(|place| mirror.join(place)))
 }
 
 /// Made aside and renamed, so that a half-made mirror is never seen.
@@ -178,12 +216,7 @@ fn refspecs(git: &git2::Repository, wants: &Wants) -> Result<Vec<String>, GitErr
         specs.push(format!("+refs/pull/{number}/head:{}", pull_ref(*number)));
     }
     for branch in &wants.branches {
-        let source = format!("refs/heads/{branch}");
-        // Also keeps out `*`, `:`, `^` and all else that means something in a refspec.
-        if !git2::Reference::is_valid_name(&source) {
-            return Err(GitError::missing(format!("branch {branch:?}")));
-        }
-        specs.push(format!("+{source}:{}", branch_ref(branch)));
+        specs.push(refspec_of_branch(branch)?);
     }
     for sha in &wants.commits {
         if !git.odb()?.exists(git2::Oid::from_str(sha.as_str())?) {
@@ -194,6 +227,15 @@ fn refspecs(git: &git2::Repository, wants: &Wants) -> Result<Vec<String>, GitErr
         return Err(GitError::TooMany { what: "refs in one fetch", max: WANTS_MAX });
     }
     Ok(specs)
+}
+
+pub(super) fn refspec_of_branch(branch: &str) -> Result<String, GitError> {
+    let source = format!("refs/heads/{branch}");
+    // Also keeps out `*`, `:`, `^` and all else that means something in a refspec.
+    if !git2::Reference::is_valid_name(&source) {
+        return Err(GitError::missing(format!("branch {branch:?}")));
+    }
+    Ok(format!("+{source}:{}", branch_ref(branch)))
 }
 
 fn fetched(git: &git2::Repository, wants: &Wants) -> Result<Fetched, GitError> {

@@ -10,6 +10,8 @@ mod error;
 mod history;
 mod merge;
 mod mirror;
+#[cfg(any(test, fuzzing))]
+mod names;
 mod range;
 
 pub use bundle::{BUNDLE_BASE_REF, BUNDLE_HEAD_REF};
@@ -18,4 +20,6 @@ pub use error::GitError;
 pub use history::{Blob, ChangedPaths, History};
 pub use merge::MergeResult;
 pub use mirror::{Fetched, Mirrors, Wants};
+#[cfg(any(test, fuzzing))]
+pub(crate) use names::hostile_names;
 pub use range::Range;

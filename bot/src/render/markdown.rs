@@ -37,7 +37,7 @@ pub fn inline(content: &str, max: usize) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '|' | '~' | '!' => {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '|' | '~' | '!' | '$' => {
                 out.push('\\');
                 out.push(c);
             }
@@ -202,6 +202,7 @@ mod tests {
         assert_eq!(inline("none: why, a-b 6.1.0", 50), "none: why, a-b 6.1.0");
         assert_eq!(inline("www.x", 50), "www\u{200b}.x");
         assert_eq!(inline("a\nb", 50), "a b");
+        assert_eq!(inline("$x$", 50), "\\$x\\$", "GitHub reads mathematics between dollars");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Text for people: the words, other people's text made harmless, and the report of `paceline review`.
 
 pub mod facts;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fixtures;
 pub mod markdown;
 mod terminal;

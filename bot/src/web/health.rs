@@ -3,6 +3,7 @@
 use super::WebError;
 use crate::app::App;
 use crate::db::{deliveries, jobs, runners, writes};
+use crate::disk;
 use crate::github::BreakerState;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -94,6 +95,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<impl IntoResponse, W
         BreakerState::Open { .. } => 2.0,
     };
     metrics::gauge!("paceline_github_breaker").set(breaker);
+    disk::gauges(&app);
     let text = recorder().render();
     Ok(([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text))
 }

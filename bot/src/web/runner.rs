@@ -5,56 +5,77 @@ use crate::app::App;
 use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
 use crate::db::{comparisons, job_log, jobs, pulls, repositories};
+use crate::disk;
 use crate::evidence;
 use crate::queue::{HEARTBEAT_MS, JobState};
 use crate::runs;
 use anyhow::Context;
 use axum::Json;
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use perfsuite::model::wire::{
-    Claim, Finish, HEARTBEAT_LOG_LINES_MAX, Heartbeat, LOG_LINE_CHARS_MAX, Lease, Orders, Outcome, Stored,
+    Claim, EVIDENCE_MAX_BYTES, Finish, HEARTBEAT_LOG_LINES_MAX, Heartbeat, LOG_LINE_CHARS_MAX, Lease, Orders,
+    Outcome, Stored,
 };
 use perfsuite::model::{Fence, JobId};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// A claim is held open at most this long, below common proxies' limits.
 const CLAIM_WAIT_MAX: Duration = Duration::from_secs(25);
 /// A failed job's words and output.
 const ERROR_MAX_CHARS: usize = 20_000;
 
-/// The runner whose token the request carries.
-async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Runner, WebError> {
-    let token = headers
-        .get("authorization")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    runners::by_token(&app.db, token).await?.ok_or_else(|| {
-        WebError::refused(
-            StatusCode::UNAUTHORIZED,
-            "The runner's token is unknown or revoked. Make one with `paceline runner add NAME`.",
-        )
-    })
+/// The runner whose token the request carries. Named before the body among a handler's arguments, it is looked up
+/// before any of the body is read.
+pub struct Caller(Runner);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, WebError> {
+        let token = parts
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        runners::by_token(&app.db, token).await?.map(Caller).ok_or_else(|| {
+            WebError::refused(
+                StatusCode::UNAUTHORIZED,
+                "The runner's token is unknown or revoked. Make one with `paceline runner add NAME`.",
+            )
+        })
+    }
 }
 
 pub async fn claim(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    Caller(runner): Caller,
     Json(claim): Json<Claim>,
 ) -> Result<Response, WebError> {
-    let runner = authenticate(&app, &headers).await?;
     runners::seen(&app.db, &runner.id, Some(&claim.environment), Some(claim.sandboxed), app.clock.now_ms())
         .await?;
     let deadline = tokio::time::Instant::now() + CLAIM_WAIT_MAX.min(Duration::from_millis(claim.wait_ms));
+    if let Some(reason) = &claim.unable {
+        tracing::warn!(runner = runner.name, reason, "the runner can take no job");
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     loop {
         let called = app.wake.jobs.notified();
-        let job = jobs::claim(&app.db, &runner.id, claim.sandboxed, app.clock.now_ms(), app.config.lease_ms)
-            .await?;
+        // Its evidence could not be kept; the comment says why it waits.
+        let job = match disk::shortage(&app) {
+            Some(_) => None,
+            None => {
+                let now_ms = app.clock.now_ms();
+                jobs::claim(&app.db, &runner.id, claim.sandboxed, now_ms, app.config.lease_ms).await?
+            }
+        };
         if let Some(job) = job {
             tracing::info!(job = %job.id, runner = runner.name, fence = job.fence.0, "claimed");
             runs::republish(&app, job.repository, job.number).await?;
@@ -94,19 +115,17 @@ async fn attempt(app: &App, runner: &Runner, id: &JobId, fence: Fence) -> Result
 }
 
 /// The same, while the job is still to be worked on.
-async fn held(app: &App, headers: &HeaderMap, id: &JobId, fence: Fence) -> Result<Job, WebError> {
-    let runner = authenticate(app, headers).await?;
-    let job = attempt(app, &runner, id, fence).await?;
+async fn held(app: &App, runner: &Runner, id: &JobId, fence: Fence) -> Result<Job, WebError> {
+    let job = attempt(app, runner, id, fence).await?;
     if job.state.held() { Ok(job) } else { Err(stale()) }
 }
 
 pub async fn heartbeat(
     State(app): State<Arc<App>>,
     Path(id): Path<JobId>,
-    headers: HeaderMap,
+    Caller(runner): Caller,
     Json(beat): Json<Heartbeat>,
 ) -> Result<Json<Orders>, WebError> {
-    let runner = authenticate(&app, &headers).await?;
     let job = attempt(&app, &runner, &id, beat.fence).await?;
     if matches!(job.state, JobState::Superseded | JobState::Cancelled) {
         return Ok(Json(Orders::Stop { reason: job.state.to_string() }));
@@ -141,9 +160,9 @@ pub async fn source(
     State(app): State<Arc<App>>,
     Path(id): Path<JobId>,
     Query(Fenced { fence }): Query<Fenced>,
-    headers: HeaderMap,
+    Caller(runner): Caller,
 ) -> Result<Response, WebError> {
-    let job = held(&app, &headers, &id, fence).await?;
+    let job = held(&app, &runner, &id, fence).await?;
     let (mirrors, dir) = (app.mirrors.clone(), app.config.data_dir.join("bundles"));
     let bundle =
         tokio::task::spawn_blocking(move || mirrors.open(job.repository)?.bundle(&job.base, &job.head, &dir))
@@ -158,36 +177,46 @@ pub async fn source(
     Ok((headers, body).into_response())
 }
 
+/// Bodies are read only once the sender is known to hold the job, and few are unpacked at a time: each may take
+/// [`evidence::DECODED_MAX_BYTES`] of memory, and some more as values.
+static UNPACKING: Semaphore = Semaphore::const_new(2);
+
 pub async fn evidence(
     State(app): State<Arc<App>>,
     Path(id): Path<JobId>,
     Query(Fenced { fence }): Query<Fenced>,
-    headers: HeaderMap,
-    body: Bytes,
+    Caller(runner): Caller,
+    body: Body,
 ) -> Result<(StatusCode, Json<Stored>), WebError> {
-    let job = held(&app, &headers, &id, fence).await?;
+    let job = held(&app, &runner, &id, fence).await?;
+    let _turn = UNPACKING.acquire().await.context("the server is stopping")?;
+    let body = axum::body::to_bytes(body, EVIDENCE_MAX_BYTES).await.map_err(|error| {
+        let words =
+            format!("The evidence is over the bound of {EVIDENCE_MAX_BYTES} bytes, or broke off: {error}");
+        WebError::refused(StatusCode::PAYLOAD_TOO_LARGE, words)
+    })?;
     let store = app.evidence.clone();
-    let stored = tokio::task::spawn_blocking(move || {
-        let evidence = evidence::decode(&body)?;
-        if evidence.spec != job.spec {
-            anyhow::bail!("the evidence is of another job");
-        }
-        store.put(&body)
+    let stored = tokio::task::spawn_blocking(move || match evidence::decode_for(&body, &job.spec) {
+        Ok(_) => Ok(store.put(&body)),
+        Err(unsound) => Err(unsound),
     })
     .await
     .context("storing evidence was ended")?;
-    let digest =
-        stored.map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
-    Ok((StatusCode::CREATED, Json(Stored { digest })))
+    let put = stored.map_err(|unsound| {
+        tracing::warn!(job = %id, runner = runner.name, reason = format!("{unsound:#}"), "refused evidence");
+        WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{unsound:#}"))
+    })?;
+    // Sound, and cannot be kept (no disk): the runner tries again later.
+    Ok((StatusCode::CREATED, Json(Stored { digest: put.context("cannot keep evidence")? })))
 }
 
 pub async fn finish(
     State(app): State<Arc<App>>,
     Path(id): Path<JobId>,
-    headers: HeaderMap,
+    Caller(runner): Caller,
     Json(finish): Json<Finish>,
 ) -> Result<StatusCode, WebError> {
-    let job = held(&app, &headers, &id, finish.fence).await?;
+    let job = held(&app, &runner, &id, finish.fence).await?;
     let now_ms = app.clock.now_ms();
     let ended = match finish.outcome {
         Outcome::HandedBack => {
@@ -205,20 +234,15 @@ pub async fn finish(
             // The verdict is ours, from the samples: a runner's opinion is never asked.
             let store = app.evidence.clone();
             let read = digest.clone();
+            let spec = job.spec.clone();
+            let _turn = UNPACKING.acquire().await.context("the server is stopping")?;
             let report = tokio::task::spawn_blocking(move || {
-                let evidence = store.get(&read)?;
-                anyhow::Ok((perfsuite::verdict::judge(&evidence), evidence.spec))
+                let evidence = evidence::decode_for(&store.bytes(&read)?, &spec)?;
+                anyhow::Ok(perfsuite::verdict::judge(&evidence))
             })
             .await
-            .context("judging was ended")?;
-            let (report, spec) = report
-                .map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
-            if spec != job.spec {
-                return Err(WebError::refused(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "The evidence is of another job.",
-                ));
-            }
+            .context("judging was ended")?
+            .map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
             end(&app, &job, finish.fence, &End::Done { evidence: &digest, report: &report }, now_ms).await?
         }
     };

@@ -91,7 +91,7 @@ async fn read(body: axum::body::Body) -> Result<Bytes, WebError> {
 }
 
 /// HMAC-SHA-256 over the raw bytes, against each secret (several during a rotation), in constant time.
-fn signature_is_good(header: Option<&str>, body: &[u8], secrets: &[SecretString]) -> bool {
+pub(crate) fn signature_is_good(header: Option<&str>, body: &[u8], secrets: &[SecretString]) -> bool {
     let Some(given) = header.and_then(|h| h.strip_prefix("sha256=")).and_then(|h| hex::decode(h).ok()) else {
         return false;
     };
@@ -101,6 +101,15 @@ fn signature_is_good(header: Option<&str>, body: &[u8], secrets: &[SecretString]
         mac.update(body);
         mac.verify_slice(&given).is_ok()
     })
+}
+
+/// The header that [`signature_is_good`] wants for a body.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sign(secret: &SecretString, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+        .expect("HMAC takes keys of any length");
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

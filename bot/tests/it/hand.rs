@@ -27,8 +27,13 @@ impl Hand {
     }
 
     pub async fn claim(&self, sandboxed: bool) -> Option<Lease> {
-        let claim =
-            Claim { version: "test".into(), environment: Environment::default(), sandboxed, wait_ms: 1_500 };
+        let claim = Claim {
+            version: "test".into(),
+            environment: Environment::default(),
+            sandboxed,
+            unable: None,
+            wait_ms: 1_500,
+        };
         let (status, body) = self.call("POST", "/runner/v1/claim", serde_json::to_vec(&claim).unwrap()).await;
         match status {
             // Nothing to do, or nobody there.

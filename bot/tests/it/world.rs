@@ -7,6 +7,7 @@ use bot::db::pace::Pace;
 use bot::demo::standin::{
     CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
 };
+use bot::disk::DiskConfig;
 use bot::github::REQUEST_TIMEOUT;
 use bot::pull::{InstallationId, RepoId};
 use bot::serve::Server;
@@ -90,6 +91,7 @@ impl World {
             lease_ms: config::LEASE_MS,
             github_git_url: wishes.api_url.map(|_| github.url()),
             github_timeout: wishes.github_timeout.unwrap_or(REQUEST_TIMEOUT),
+            disk: DiskConfig::new(64, 90),
             trust: Trust::Own,
             runner_cache_dir: None,
             program: env!("CARGO_BIN_EXE_paceline").into(),
@@ -111,6 +113,12 @@ impl World {
     /// Another server for the same App on the same database and data directory.
     pub async fn replica(&self) -> Server {
         Server::start(self.config.clone(), Clock::system()).await.unwrap()
+    }
+
+    /// The same with other bounds on the disk.
+    pub async fn replica_with(&self, disk: DiskConfig) -> Server {
+        let config = Config { disk, own_runner: false, ..self.config.clone() };
+        Server::start(config, Clock::system()).await.unwrap()
     }
 
     /// A commit on `topic`, and a pull request from it by alice.

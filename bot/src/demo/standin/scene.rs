@@ -141,6 +141,11 @@ impl StandIn {
         }
     }
 
+    /// Installation tokens that were given out and not revoked.
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.state().tokens.keys().cloned().collect()
+    }
+
     /// Forgets every installation token, as when a key is rotated.
     pub fn revoke_tokens(&self) {
         self.shared.state().tokens.clear();

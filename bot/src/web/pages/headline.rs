@@ -24,7 +24,7 @@ impl Headline {
 
 pub fn of(run: &Run) -> Headline {
     match &run.performance {
-        Performance::Queued { position, runners } => {
+        Performance::Queued { position, runners, .. } => {
             let waiting = match position {
                 0 | 1 => "It is next in the queue.".to_owned(),
                 ahead => format!("It is number {ahead} in the queue."),
