@@ -1,0 +1,3 @@
+//! Measurements as comma-separated values.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| perfsuite::fuzzing::judge_csv(data));

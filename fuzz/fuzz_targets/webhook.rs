@@ -1,0 +1,3 @@
+//! Headers and body of a webhook.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bot::fuzzing::webhook(data));
