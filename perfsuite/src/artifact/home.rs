@@ -111,6 +111,9 @@ pub(super) fn fetch(
         }
         home = home.private(places)?;
     }
+    // A private home is nobody else's.
+    let shared = home.walled && side == Side::Base;
+    let _writing = if shared { Some(writing(task, &home.path)?) } else { None };
     if home.walled {
         seed(task, places, &home.path)?;
     }
@@ -123,6 +126,24 @@ pub(super) fn fetch(
         std::fs::copy(&lock, places.base_lock()).context("cannot keep the base's lockfile")?;
     }
     Ok(fetched.map(|()| home))
+}
+
+/// One job at a time writes to a shared home: it belongs to the user of the job's sandbox meanwhile, which for root's
+/// runners is another for each.
+fn writing(task: &Task, home: &Path) -> anyhow::Result<std::fs::File> {
+    const POLL: Duration = Duration::from_millis(50);
+    let path = home.with_extension("lock");
+    let cannot = || format!("cannot lock {}", path.display());
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(cannot)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => stopped(task.observer)?,
+            Err(std::fs::TryLockError::Error(error)) => return Err(error).with_context(cannot),
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 fn cargo_fetch(

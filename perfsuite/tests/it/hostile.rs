@@ -227,7 +227,9 @@ fn shown(evidence: &Evidence) -> String {
     let builds = evidence.builds.iter().filter_map(|build| build.error.clone());
     let failures = evidence.failures.iter().map(|failure| failure.output.clone());
     let notes = evidence.environment.warnings.iter().cloned();
-    builds.chain(failures).chain(notes).collect::<Vec<_>>().join(" / ").replace('\n', " | ")
+    let all = builds.chain(failures).chain(notes).collect::<Vec<_>>().join(" / ");
+    let told = all.lines().filter(|line| !line.trim_start().starts_with("Compiling"));
+    told.map(str::trim).collect::<Vec<_>>().join(" | ")
 }
 
 impl Attempt {
