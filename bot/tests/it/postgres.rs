@@ -12,12 +12,12 @@ use std::sync::{Mutex, OnceLock};
 
 const USER: &str = "paceline";
 
-/// Makes and runs the cluster in the directory `$1` with the programs of `$2`, until standard input closes: that is
-/// when the tests' process has ended, well or badly.
+/// Makes and runs the cluster in the directory `$1` with the programs of `$2`, synced to the disk or not as `$3` says,
+/// until standard input closes: that is when the tests' process has ended, well or badly.
 const WATCH: &str = r#"
 "$2/initdb" -D "$1/data" -U paceline -A trust -E UTF8 --locale=C --no-sync >"$1/log" 2>&1 || exit 1
 "$2/postgres" -D "$1/data" -c listen_addresses= -c unix_socket_directories="$1" -c max_connections=400 \
-    -c fsync=off -c full_page_writes=off -c synchronous_commit=off >>"$1/log" 2>&1 &
+    -c fsync=$3 -c full_page_writes=$3 -c synchronous_commit=$3 >>"$1/log" 2>&1 &
 server=$!
 until "$2/pg_isready" -q -h "$1" -U paceline -d postgres; do
     kill -0 $server 2>/dev/null || exit 1
@@ -82,7 +82,10 @@ impl Cluster {
     fn start(programs: PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
         let mut command = Command::new("sh");
-        command.args(["-c", WATCH, "sh"]).arg(&dir).arg(&programs).current_dir(&dir);
+        // What is thrown away need not be on disk; who measures wants it there.
+        let durable = std::env::var("PACELINE_TEST_DURABLE").is_ok_and(|wish| wish == "on");
+        command.args(["-c", WATCH, "sh"]).arg(&dir).arg(&programs).arg(if durable { "on" } else { "off" });
+        command.current_dir(&dir);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A Ctrl-C is for the tests; the cluster ends after them.
