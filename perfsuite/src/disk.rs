@@ -84,7 +84,7 @@ mod tests {
         symlink(&outside, job.join("a/closed/link")).unwrap();
         std::fs::write(job.join("-rf"), "x").unwrap();
         std::fs::write(job.join("a line\nand another"), "x").unwrap();
-        std::fs::set_permissions(job.join("a/closed"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(job.join("a/closed"), std::fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&job).unwrap();
         assert!(!job.exists() && outside.join("precious").exists());
         remove_tree(&job).unwrap();
