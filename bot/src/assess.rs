@@ -24,6 +24,8 @@ pub struct Plan {
     /// False alarms allowed per run, as a probability.
     pub budget: f64,
     pub limits: JobLimits,
+    /// Measure also what runs the same machine code on both sides.
+    pub all: bool,
 }
 
 /// A change beyond what is judged: it is failed in words, so that nothing passes unseen.
@@ -71,6 +73,7 @@ pub fn assess(facts: &GitFacts, author: Option<&str>, trigger: Trigger<'_>) -> A
             suites,
             budget: config.perf.budget.probability(),
             limits: config.perf.limits(),
+            all: config.perf.all,
         }),
     }
 }

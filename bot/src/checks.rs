@@ -214,7 +214,14 @@ fn judged(run: &Run, details: &str, report: &Report) -> CheckRun {
             .one_sided
             .iter()
             .take(ROWS_MAX)
-            .map(|one| format!("{} is only on the {}", code(&one.benchmark.0, 80), one.side.as_str()))
+            .filter(|one| one.side == Side::Base || one.other_name.is_none())
+            .map(|one| match &one.other_name {
+                Some(other) => {
+                    let (from, to) = (code(&one.benchmark.0, 80), code(&other.0, 80));
+                    format!("{from} is called {to} on the head, by its machine code")
+                }
+                None => format!("{} is only on the {}", code(&one.benchmark.0, 80), one.side.as_str()),
+            })
             .collect(),
         notes: notes(report, &facts),
         base: report.base.short(),
@@ -235,6 +242,26 @@ fn notes(report: &Report, facts: &Facts<'_>) -> Vec<String> {
     if report.has_same_code() {
         let names = words::listed(report.same_code().map(|name| code(name, 80)), LISTED);
         notes.push(format!("Identical machine code on both sides, so nothing was run: {names}."));
+    }
+    if !facts.instruction_changes.is_empty() {
+        let named = facts.instruction_changes.iter();
+        let named =
+            named.map(|row| format!("{} {}", code(&row.benchmark.0, 80), format::change(row.estimate)));
+        let named = words::listed(named, LISTED);
+        notes.push(format!("Other instructions in the same time: {named}."));
+    }
+    if let Some(row) = facts.advised.iter().find(|row| row.mode_reason.is_some()) {
+        let reason = row.mode_reason.as_deref().unwrap_or_default();
+        let (name, reason) = (code(&row.benchmark.0, 80), inline(reason, LINE_MAX_GRAPHEMES));
+        notes.push(format!("{name} does not block: {reason}."));
+    }
+    let (agree, disagree) = report.clock_against_code();
+    if !agree.is_empty() || !disagree.is_empty() {
+        notes.push(format!(
+            "Measured although the machine code is identical: {} without a change in time, {} with one, which is layout or a false alarm.",
+            agree.len(),
+            disagree.len()
+        ));
     }
     for missing in report.environment.missing.iter().take(LISTED) {
         notes.push(format!(

@@ -12,7 +12,7 @@ pub const MINUS: char = '−';
 pub fn value(metric: Metric, value: f64) -> String {
     match metric.unit() {
         Unit::Nanoseconds => nanoseconds(value),
-        Unit::RequestsPerSecond | Unit::Instructions => number(value),
+        Unit::RequestsPerSecond | Unit::Instructions | Unit::Own => number(value),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod assess;
 pub mod backup;
+pub mod calibration;
 pub mod checks;
 pub mod cli;
 pub mod clock;

@@ -42,6 +42,9 @@ pub struct ReviewArgs {
     /// Minutes of measuring at most; what is undecided then is inconclusive [default: by the configuration, 15]
     #[arg(long, value_name = "N")]
     pub budget_minutes: Option<f64>,
+    /// Measure also benchmarks that run the same machine code on both sides
+    #[arg(long)]
+    pub all: bool,
     /// Judge the commits without building or measuring anything
     #[arg(long)]
     pub no_measure: bool,
@@ -114,6 +117,7 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
                 limits,
                 budget: plan.budget,
                 seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+                all: args.all || plan.all,
             };
             measured(&repository, spec, args.sandbox)?
         }
@@ -140,6 +144,9 @@ fn chosen(suites: Vec<SuiteSpec>, name: Option<&str>) -> anyhow::Result<Vec<Suit
 }
 
 fn measured(repository: &Path, spec: JobSpec, preference: Preference) -> anyhow::Result<Performance> {
+    if let Some(reason) = perfsuite::host::too_busy() {
+        return Err(UserError::new(format!("{reason}; --no-measure judges the commits alone")).into());
+    }
     let sandbox = Sandbox::detect(preference)?;
     let work_dir =
         tempfile::Builder::new().prefix("paceline-review-").tempdir().context("no temporary directory")?;

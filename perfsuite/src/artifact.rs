@@ -78,6 +78,8 @@ pub struct BenchExecutable {
     pub digest: String,
     /// The linker's map of it, where it wrote one.
     pub map: Option<PathBuf>,
+    /// The same bench linked with criterion itself, where it has benchmarks that the stand-in cannot drive.
+    pub undriven: Option<Box<BenchExecutable>>,
 }
 
 /// One side's files and programs, as suites need them.
@@ -88,6 +90,8 @@ pub struct SidePaths {
     pub checkout: PathBuf,
     /// Bench executables, by suite.
     pub benches: BTreeMap<String, Vec<BenchExecutable>>,
+    /// Some benches of the suites do not use criterion, and were left out.
+    pub foreign: bool,
     /// For each load suite the directory that stands for `{target}`, with copies of what its commands name.
     pub targets: BTreeMap<String, PathBuf>,
 }
@@ -195,8 +199,13 @@ fn build_side(
     side: Side,
     artifacts: &mut Artifacts,
 ) -> anyhow::Result<Result<SidePaths, Complaint>> {
-    let mut paths =
-        SidePaths { side, checkout: places.source(), benches: BTreeMap::new(), targets: BTreeMap::new() };
+    let mut paths = SidePaths {
+        side,
+        checkout: places.source(),
+        benches: BTreeMap::new(),
+        foreign: false,
+        targets: BTreeMap::new(),
+    };
     if let Err(refusal) = permit_toolchain(places, side, &mut artifacts.notes) {
         return Ok(Err(Complaint::Build(refusal)));
     }
@@ -233,8 +242,17 @@ fn build_side(
                 let targets = found.matching(wanted);
                 let wanted =
                     build::Wanted { suite: &suite.name, features: &wanted.features, targets: &targets };
-                build::benches(task, places, &cargo, harness, side, wanted)?
-                    .map(|benches| drop(paths.benches.insert(suite.name.clone(), benches)))
+                build::benches(task, places, &cargo, harness, side, wanted)?.map(|built| {
+                    for foreign in &built.foreign {
+                        let note = format!("bench `{foreign}` is left out: it does not use criterion");
+                        if !artifacts.notes.contains(&note) {
+                            task.observer.log(&note);
+                            artifacts.notes.push(note);
+                        }
+                    }
+                    paths.foreign |= !built.foreign.is_empty();
+                    paths.benches.insert(suite.name.clone(), built.executables);
+                })
             }
             SuiteKind::Load(load) => build::server(task, places, &cargo, side, &suite.name, load)?
                 .map(|target| drop(paths.targets.insert(suite.name.clone(), target)))

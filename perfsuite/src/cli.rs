@@ -4,8 +4,10 @@ mod calibrate;
 mod calibration;
 mod compare;
 mod judge;
+mod markdown;
 mod report;
 mod runner;
+mod settings;
 mod text;
 
 use crate::load::{round, upstream};
@@ -92,5 +94,6 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 enum Format {
     #[default]
     Text,
+    Markdown,
     Json,
 }

@@ -1,6 +1,7 @@
 //! The measuring machine: what it is, what it lacks, and what speaks against its figures. Reads, never writes.
 
 use crate::artifact::to_millis;
+use crate::load::affinity;
 use crate::model::{Environment, MissingTool, Tool};
 use crate::sandbox::Sandbox;
 use std::ffi::OsStr;
@@ -11,17 +12,44 @@ use std::time::Duration;
 const BUSY_LOAD_PER_CORE: f64 = 0.5;
 /// More stolen time than this is a noisy neighbour.
 const STEAL_MAX: f64 = 0.02;
+/// Programs that take more than this of the machine beside a run disturb it.
+const OTHERS_MAX: f64 = 0.10;
+/// A machine with this many runnable processes a core gives each of them so little, and so unevenly, that a run would
+/// end undecided after all its minutes.
+const HOPELESS_LOAD_PER_CORE: f64 = 20.0;
 
 /// Taken when a run begins, so that its end can tell what happened in between.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
     ticks: Option<Ticks>,
+    /// Measures nothing but benches from here on, which keep one core busy.
+    benches_alone: bool,
     load: Option<f64>,
+}
+
+/// Why this machine should not measure now, if so: in words that say what to do.
+pub fn too_busy() -> Option<String> {
+    too_busy_at(load_average()?, cores())
+}
+
+fn too_busy_at(load: f64, cores: u32) -> Option<String> {
+    (load > HOPELESS_LOAD_PER_CORE * f64::from(cores.max(1))).then(|| {
+        format!(
+            "the machine is too busy to measure anything: load average {load:.0} on {}. Wait until it is quiet, or measure on another one",
+            if cores == 1 { "one core".to_owned() } else { format!("{cores} cores") }
+        )
+    })
 }
 
 impl Watch {
     pub fn begin() -> Watch {
-        Watch { ticks: Ticks::now(), load: load_average() }
+        Watch { ticks: Ticks::now(), benches_alone: false, load: load_average() }
+    }
+
+    /// What happens from now on counts; the load before stays that of the beginning. Called when measuring begins:
+    /// what a build does is no disturbance.
+    pub fn measuring(&mut self, benches_alone: bool) {
+        (self.ticks, self.benches_alone) = (Ticks::now(), benches_alone);
     }
 
     /// The environment of a run that began with this watch and ends now. `rustc` is what
@@ -31,10 +59,12 @@ impl Watch {
         environment.rustc =
             rustc.and_then(|text| text.lines().next()).map(str::to_owned).or(environment.rustc);
         environment.load_before = self.load;
-        environment.steal = match (self.ticks, Ticks::now()) {
-            (Some(before), Some(after)) => after.steal_since(before).map(rounded),
-            _ => None,
-        };
+        environment.load_after = load_average();
+        if let (Some(before), Some(after)) = (self.ticks, Ticks::now()) {
+            environment.steal = after.steal_since(before).map(rounded);
+            let others = after.others_since(before, environment.cpu_cores);
+            environment.others = others.filter(|_| self.benches_alone).map(rounded);
+        }
         environment.warnings = warnings(&environment);
         environment
     }
@@ -55,8 +85,7 @@ pub fn fingerprint(sandbox: &Sandbox) -> Environment {
         kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
         // ARM has no model name; its parts are numbers.
         cpu_model: field("model name").or_else(|| field("CPU part")).unwrap_or_default(),
-        cpu_cores: std::thread::available_parallelism()
-            .map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        cpu_cores: cores(),
         microcode: field("microcode"),
         governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         smt: read("/sys/devices/system/cpu/smt/active").map(|active| active == "1"),
@@ -64,6 +93,11 @@ pub fn fingerprint(sandbox: &Sandbox) -> Environment {
         rustc: Some(sandbox.toolchain().version().to_owned()),
         steal: None,
         load_before: load_average(),
+        load_after: None,
+        others: None,
+        pinning: Some(can_pin()),
+        turbo: turbo(),
+        virtualised: field("flags").map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
         sandbox: sandbox.describe(),
         missing: missing(sandbox),
         warnings: vec![],
@@ -105,6 +139,16 @@ fn warnings(environment: &Environment) -> Vec<String> {
             steal * 100.0
         ));
     }
+    if let Some(others) = environment.others.filter(|others| *others > OTHERS_MAX) {
+        warnings.push(format!(
+            "Other programs took {:.0} % of the machine while it measured. Expect wider intervals.",
+            others * 100.0
+        ));
+    }
+    if environment.pinning == Some(false) {
+        warnings
+            .push("Processes cannot be kept on a core here, so that a turn between two takes longer.".into());
+    }
     if let Some(governor) =
         environment.governor.as_deref().filter(|g| !["performance", "schedutil"].contains(g))
     {
@@ -125,6 +169,8 @@ fn warnings(environment: &Environment) -> Vec<String> {
 struct Ticks {
     total: u64,
     stolen: u64,
+    /// Neither idle, nor waiting, nor stolen.
+    busy: u64,
 }
 
 impl Ticks {
@@ -136,13 +182,42 @@ impl Ticks {
     fn parse(stat: &str) -> Option<Ticks> {
         let line = stat.lines().find(|line| line.starts_with("cpu "))?;
         let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
-        Some(Ticks { total: ticks.iter().take(8).sum(), stolen: *ticks.get(7)? })
+        let idle: u64 = ticks.iter().skip(3).take(2).sum();
+        let (total, stolen): (u64, u64) = (ticks.iter().take(8).sum(), *ticks.get(7)?);
+        Some(Ticks { total, stolen, busy: total.saturating_sub(idle + stolen) })
     }
 
     fn steal_since(self, before: Ticks) -> Option<f64> {
         let total = self.total.checked_sub(before.total).filter(|total| *total > 0)?;
         Some(self.stolen.saturating_sub(before.stolen) as f64 / total as f64)
     }
+
+    /// The least share of all time in which others ran, where we kept no more than one of the cores busy. Processes
+    /// that were killed in their walls are counted nowhere, so that our own time is not known better.
+    fn others_since(self, before: Ticks, cores: u32) -> Option<f64> {
+        let total = self.total.checked_sub(before.total).filter(|total| *total > 0)?;
+        let own = total as f64 / f64::from(cores.max(1));
+        let others = self.busy.saturating_sub(before.busy) as f64 - own;
+        Some(others.max(0.0) / total as f64)
+    }
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+/// Tries it, on a thread of its own.
+fn can_pin() -> bool {
+    let tried = || {
+        let cores = affinity::current().ok()?;
+        affinity::Pinned::to(&[*cores.first()?]).ok().map(drop)
+    };
+    std::thread::spawn(tried).join().ok().flatten().is_some()
+}
+
+fn turbo() -> Option<bool> {
+    let intel = read("/sys/devices/system/cpu/intel_pstate/no_turbo").map(|off| off == "0");
+    intel.or_else(|| read("/sys/devices/system/cpu/cpufreq/boost").map(|on| on == "1"))
 }
 
 fn load_average() -> Option<f64> {
@@ -188,7 +263,10 @@ mod tests {
     fn stolen_time_is_a_share_of_all() {
         let before = Ticks::parse("cpu  100 0 100 700 50 10 20 20 5 0\ncpu0 1 2 3\n").unwrap();
         let after = Ticks::parse("cpu  200 0 100 1500 50 10 20 120 5 0\n").unwrap();
-        assert_eq!(before, Ticks { total: 1000, stolen: 20 });
+        assert_eq!(before, Ticks { total: 1000, stolen: 20, busy: 230 });
+        let busy = Ticks { total: 2000, busy: 930, ..before };
+        assert_eq!(busy.others_since(before, 2), Some(0.2), "0.7 of two cores, one of them ours");
+        assert_eq!(busy.others_since(before, 1), Some(0.0), "whose one core that is, cannot be told");
         assert_eq!(after.steal_since(before), Some(0.1));
         assert_eq!(before.steal_since(before), None, "no time has passed");
         assert_eq!(Ticks::parse("intr 1"), None);
@@ -203,11 +281,22 @@ mod tests {
             load_before: Some(6.0),
             steal: Some(0.2),
             governor: Some("powersave".into()),
+            others: Some(0.3),
+            pinning: Some(false),
             ..quiet
         };
         let said = warnings(&busy).join("\n");
         assert!(said.contains("load average 6.0 on 4 cores"), "{said}");
         assert!(said.contains("took 20 %") && said.contains("`powersave`"), "{said}");
+        assert!(said.contains("took 30 % of the machine") && said.contains("kept on a core"), "{said}");
+    }
+
+    #[test]
+    fn a_hopeless_machine_is_refused_in_words() {
+        assert_eq!(too_busy_at(39.0, 2), None);
+        let words = too_busy_at(41.0, 2).unwrap();
+        assert!(words.contains("load average 41 on 2 cores. Wait"), "{words}");
+        assert!(too_busy_at(20.5, 1).unwrap().contains("on one core"));
     }
 
     #[test]

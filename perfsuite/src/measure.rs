@@ -69,15 +69,20 @@ fn job_limit(limits: &JobLimits) -> Duration {
 }
 
 fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) -> anyhow::Result<Evidence> {
-    let watch = Watch::begin();
+    let mut watch = Watch::begin();
     let started_ms = now_ms();
     let work = directory(&job.work_dir)?;
     let artifacts = build(job, observer, &work, Linking::Alike)?;
     let mut found = Found { notes: artifacts.notes.clone(), ..Found::default() };
     found.failures.extend(artifacts.failures.clone());
+    let benches_alone = artifacts.suites.iter().all(|suite| matches!(suite.kind, SuiteKind::Criterion(_)));
+    watch.measuring(benches_alone);
     if let Some((base, head)) = &artifacts.sides {
         let place = BenchPlace::make(&work)?;
-        let bench = place.bench(job, observer, &artifacts, (base, head), process_limit);
+        let bench = Bench {
+            all: job.spec.all,
+            ..place.bench(job, observer, &artifacts, (base, head), process_limit)
+        };
         run_suites(job, &bench, &artifacts, &mut found)?;
     }
     let mut environment = watch.end(&job.sandbox, Some(&artifacts.rustc));
@@ -88,6 +93,7 @@ fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) 
         environment,
         builds: artifacts.builds,
         series: found.series,
+        calibration: found.calibration,
         failures: found.failures,
         one_sided: found.inventory.one_sided,
         judged_pairs: found.judged_pairs,
@@ -96,6 +102,7 @@ fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) 
         started_ms,
         finished_ms: now_ms(),
         measure_ms: i64::try_from(found.measured.as_millis()).unwrap_or(i64::MAX),
+        count_ms: i64::try_from(found.counting.as_millis()).unwrap_or(i64::MAX),
     })
 }
 
@@ -167,10 +174,12 @@ impl BenchPlace {
 struct Found {
     inventory: Inventory,
     series: Vec<Series>,
+    calibration: Vec<Series>,
     failures: Vec<Failure>,
     notes: Vec<String>,
     judged_pairs: u32,
     measured: Duration,
+    counting: Duration,
 }
 
 fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found) -> anyhow::Result<()> {
@@ -190,11 +199,14 @@ fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found
     // What scenarios will want, at most half; they get the rest too when the benches end early.
     let kept = load::SCENARIO_LIMIT * u32::try_from(scenarios.len()).unwrap_or(u32::MAX);
     let benches = budget.saturating_sub(began.elapsed()).saturating_sub(kept.min(budget / 2));
-    let pace = Pace { until: Until::Decided(&rule), seed: job.spec.seed, budget: benches };
+    let calibrating = Duration::from_secs(job.spec.limits.calibrate_seconds);
+    let pace = Pace { until: Until::Decided(&rule), seed: job.spec.seed, budget: benches, calibrating };
     let measured = criterion::measure(bench, &inventory.benchmarks, pace)?;
     found.series.extend(measured.series);
     found.failures.extend(measured.failures);
     found.notes.extend(measured.notes);
+    found.counting = measured.counting;
+    found.calibration = measured.calibration;
     for (index, scenario) in scenarios.iter().enumerate() {
         stopped(observer)?;
         let left = ends.saturating_duration_since(Instant::now());

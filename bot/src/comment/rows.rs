@@ -34,7 +34,10 @@ impl Row {
             metric: row.metric.title(),
             base: format::value(row.metric, row.base),
             head: format::value(row.metric, row.head),
-            change: format!("{size} ({})", words::interval(row, "")),
+            change: match row.metric {
+                Metric::Instructions => size,
+                _ => format!("{size} ({})", words::interval(row, "")),
+            },
             verdict: format!("{sign} {word}"),
         }
     }
@@ -54,8 +57,8 @@ pub fn named_metric(row: &Comparison, names: &Names<'_>) -> String {
 
 /// `a/b` p99 latency +18.4 % (95 % CI +15.1 to +22.0)
 pub fn sentence(row: &Comparison, names: &Names<'_>) -> String {
-    let (size, interval) = (format::change(row.estimate), words::interval(row, ""));
-    format!("{} {size} (95 % CI {interval})", named_metric(row, names))
+    let (size, confidence) = (format::change(row.estimate), words::confidence(row));
+    format!("{} {size} ({confidence})", named_metric(row, names))
 }
 
 /// A login as a mention where it is one; anything else does nothing.

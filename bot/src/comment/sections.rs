@@ -16,7 +16,7 @@ use crate::{
         words,
     },
 };
-use perfsuite::model::{Comparison, Metric, Report, Side};
+use perfsuite::model::{BenchmarkId, Comparison, Metric, Mode, Report, Side};
 
 /// Of a reason, a warning, a name of a machine: free text of one line.
 const LINE_MAX_GRAPHEMES: usize = 200;
@@ -39,6 +39,7 @@ pub struct Sections<'a> {
     /// One line each.
     pub notes: Vec<String>,
     pub suspects: Vec<Row>,
+    pub instruction_changes: Vec<Row>,
     pub failures: Vec<FailureRow>,
     /// A build that broke, or a job that failed: what it printed, fenced.
     pub output: String,
@@ -168,7 +169,7 @@ impl<'a> Sections<'a> {
         self.failures(report, &names, limits);
         self.notes(report, &facts, &names, limits);
         let rows: Vec<&Comparison> = facts.all_judged().chain(facts.shown.iter().copied()).collect();
-        if rows.len() > self.changes.len() + self.suspects.len() {
+        if rows.len() > self.changes.len() + self.suspects.len() + self.instruction_changes.len() {
             self.all_title = match rows.len() {
                 1 => "The one row".into(),
                 count => format!("All {} rows", format::thousands(count as f64)),
@@ -176,7 +177,7 @@ impl<'a> Sections<'a> {
             self.all = rows.iter().take(limits.rows).map(|row| Row::of(row, &names)).collect();
             self.all_left_out = rows.len() - self.all.len();
         }
-        self.measured = measured(report, &facts, limits);
+        self.measured.extend(measured(report, &facts, limits));
     }
 
     /// Headline, weight and next step of what was measured.
@@ -207,7 +208,11 @@ impl<'a> Sections<'a> {
         if let Some(row) = facts.advised.first() {
             self.head_with(format!("## 🟠 Slower, not blocking: {}", first(&facts.advised)));
             if self.weight.is_empty() {
-                self.weight = weight(row, "only told, by the configuration");
+                let action = match &row.mode_reason {
+                    Some(reason) => format!("only told: {}", inline(reason, LINE_MAX_GRAPHEMES)),
+                    None => "only told, by the configuration".to_owned(),
+                };
+                self.weight = weight(row, &action);
             }
         }
         let suspects: Vec<&Comparison> = facts.slower_suspects().collect();
@@ -230,7 +235,10 @@ impl<'a> Sections<'a> {
         let changed: Vec<&Comparison> = facts.changed().collect();
         self.changes = changed.iter().take(limits.changes).map(|row| Row::of(row, names)).collect();
         self.changes_left_out = changed.len() - self.changes.len();
-        self.suspects = facts.suspects.iter().take(limits.changes).map(|row| Row::of(row, names)).collect();
+        let of =
+            |rows: &[&Comparison]| rows.iter().take(limits.changes).map(|row| Row::of(row, names)).collect();
+        self.suspects = of(&facts.suspects);
+        self.instruction_changes = of(&facts.instruction_changes);
         // Who looks at a change of a server wants its other figures beside it.
         if !changed.is_empty() {
             let servers =
@@ -299,8 +307,23 @@ impl<'a> Sections<'a> {
                 words::listed(names, limits.items)
             ));
         }
+        self.clock_against_code(report, names, limits);
+        self.modes(report, names, limits);
+        let renamed = report.one_sided.iter().filter(|one| one.side == Side::Base);
+        let renamed: Vec<String> = renamed
+            .filter_map(|one| {
+                let name = |id: &BenchmarkId| code(&names.name(&one.suite, &id.0), rows::NAME_MAX_GRAPHEMES);
+                Some(format!("{} to {}", name(&one.benchmark), name(one.other_name.as_ref()?)))
+            })
+            .collect();
+        if !renamed.is_empty() {
+            let renamed = words::listed(renamed.into_iter(), limits.items);
+            self.notes.push(format!(
+                "**Renamed**, by the same machine code under another name (so without a verdict): {renamed}."
+            ));
+        }
         for side in Side::BOTH {
-            let on = report.one_sided.iter().filter(|one| one.side == side);
+            let on = report.one_sided.iter().filter(|one| one.side == side && one.other_name.is_none());
             let named: Vec<String> = on
                 .map(|one| code(&names.name(&one.suite, &one.benchmark.0), rows::NAME_MAX_GRAPHEMES))
                 .collect();
@@ -324,6 +347,52 @@ impl<'a> Sections<'a> {
                 code(&missing.package, 60)
             ));
         }
+    }
+
+    /// Benchmarks that do less than the configuration asks for, by reason.
+    fn modes(&mut self, report: &Report, names: &Names<'_>, limits: &Limits) {
+        let moved = || {
+            let rows = report.rows.iter().filter(|row| !report.is_unaffected(row));
+            rows.filter_map(|row| Some((row, row.mode_reason.as_deref()?)))
+        };
+        let noisy: Vec<String> = moved()
+            .filter(|(row, _)| row.mode == Mode::Record)
+            .map(|(row, why)| format!("{} ({})", rows::name(row, names), inline(why, LINE_MAX_GRAPHEMES)))
+            .collect();
+        if !noisy.is_empty() {
+            let noisy = words::listed(noisy.into_iter(), limits.items / 2);
+            self.notes.push(format!("**Recorded only, without a verdict:** {noisy}."));
+        }
+        let mut reasons: Vec<(&str, usize)> = vec![];
+        for (_, why) in moved().filter(|(row, _)| row.mode == Mode::Advise) {
+            match reasons.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, count)) => *count += 1,
+                None => reasons.push((why, 1)),
+            }
+        }
+        for (why, count) in reasons.into_iter().take(limits.items / 2) {
+            let count = format::count(count, "comparison does", "comparisons do");
+            self.measured.push(format!("{count} not block: {}.", inline(why, LINE_MAX_GRAPHEMES)));
+        }
+    }
+
+    /// Benchmarks that were measured although their machine code is the same: whether both say the same.
+    fn clock_against_code(&mut self, report: &Report, names: &Names<'_>, limits: &Limits) {
+        let (agree, disagree) = report.clock_against_code();
+        if agree.is_empty() && disagree.is_empty() {
+            return;
+        }
+        let agree = format::count(agree.len(), "benchmark", "benchmarks");
+        let mut note =
+            format!("**Measured although the machine code is identical:** {agree} without a change in time");
+        if !disagree.is_empty() {
+            let named = disagree
+                .iter()
+                .map(|row| format!("{} {}", rows::name(row, names), format::change(row.estimate)));
+            let named = words::listed(named, limits.items / 2);
+            note += &format!(", and against the code {named}: layout, or a false alarm, never this change");
+        }
+        self.notes.push(note + ".");
     }
 
     fn commit_messages(&mut self, run: &Run) {

@@ -37,6 +37,12 @@ pub fn unchanged(report: &Report, facts: &Facts<'_>) -> String {
         0 => String::new(),
         count => format!(", {count} perhaps changed by code layout only"),
     };
+    let counted = match facts.instruction_changes.len() {
+        0 => String::new(),
+        1 => ", 1 with other instructions in the same time".to_owned(),
+        count => format!(", {count} with other instructions in the same time"),
+    };
+    let suspects = suspects + &counted;
     let equal = facts.equal.len();
     if open == judged && judged == 1 {
         "## ❔ No verdict: the one comparison is inconclusive".into()
@@ -81,6 +87,7 @@ pub fn how_to_mend(run: &Run) -> Vec<String> {
 pub fn weight(row: &Comparison, action: &str) -> String {
     let certainty = match row.certainty {
         Certainty::LayoutSuspect => "cannot be told from a change of layout",
+        Certainty::InstructionChange => "counted exactly, the time is the same",
         Certainty::Confirmed | Certainty::NotApplicable => "confirmed",
     };
     format!("**Size:** {} · **Certainty:** {certainty} · **Action:** {action}", words::size(row.estimate))

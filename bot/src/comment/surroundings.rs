@@ -41,6 +41,7 @@ pub fn performance_cell(run: &Run) -> String {
         (report.failures.len(), "💥", " failed"),
         (facts.faster.len(), "🟢", " faster"),
         (facts.suspects.len(), "◽", " layout"),
+        (facts.instruction_changes.len(), "🔹", " instructions only"),
         (facts.equal.len(), "⚪", " equal"),
         (facts.inconclusive.len(), "❔", " inconclusive"),
         (report.one_sided.len(), "➕", " without a base or a head"),
@@ -69,8 +70,14 @@ pub fn measured(report: &Report, facts: &Facts<'_>, limits: &Limits) -> Vec<Stri
     }
     let building = format::seconds(report.build_seconds);
     if facts.judged() > 0 {
+        let counting = match report.count_seconds {
+            seconds if seconds > 0.0 => {
+                format!(" ({} of it counting instructions)", format::seconds(seconds))
+            }
+            _ => String::new(),
+        };
         lines.push(format!(
-            "{} of measuring, {building} of building.",
+            "{} of measuring{counting}, {building} of building.",
             format::seconds(report.measure_seconds)
         ));
         lines.push(format!("At most {} runs raises a false alarm.", words::odds(report.budget)));
@@ -91,6 +98,15 @@ pub fn measured(report: &Report, facts: &Facts<'_>, limits: &Limits) -> Vec<Stri
             "{} of the time was taken by other guests of the same host.",
             format::percent(steal)
         ));
+    }
+    if let Some(others) = environment.others.filter(|others| *others >= 0.001) {
+        lines.push(format!(
+            "{} of the machine was used by other programs meanwhile.",
+            format::percent(others)
+        ));
+    }
+    if let Some((before, after)) = environment.load_before.zip(environment.load_after) {
+        lines.push(format!("Load average {before:.1} before, {after:.1} after."));
     }
     lines.extend(
         environment

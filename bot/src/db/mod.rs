@@ -1,5 +1,6 @@
 //! The database: connection, migration, transactions. One SQL text for SQLite and PostgreSQL; a table per file.
 
+pub mod calibrations;
 pub mod comparisons;
 pub mod deliveries;
 pub mod job_log;

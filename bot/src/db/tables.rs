@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// All of ours, parents before their children. A table that a later migration drops stays here, for old backups.
-pub const TABLES: [&str; 11] = [
+pub const TABLES: [&str; 12] = [
     "repositories",
     "pull_requests",
     "judgements",
@@ -16,6 +16,7 @@ pub const TABLES: [&str; 11] = [
     "jobs",
     "job_log",
     "comparisons",
+    "calibrations",
     "deliveries",
     "writes",
     "pace",

@@ -33,7 +33,10 @@ pub fn check(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
             evidence.schema
         ));
     }
-    if evidence.spec != *spec {
+    // The lease may have allowed other spare time than the job.
+    let mut of = evidence.spec.clone();
+    of.limits.calibrate_seconds = spec.limits.calibrate_seconds;
+    if of != *spec {
         return refuse("the evidence is of another job");
     }
     counts(evidence)?;
@@ -52,6 +55,10 @@ pub fn check(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
             return refuse(format!("{} has two series of one metric", quoted(&series.benchmark.0)));
         }
     }
+    if evidence.calibration.len() > evidence.series.len() {
+        return refuse("there are more bases against themselves than benchmarks");
+    }
+    evidence.calibration.iter().try_for_each(|series| check_series(series, spec))?;
     check_others(evidence, spec)
 }
 
@@ -141,7 +148,8 @@ fn check_others(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
     let named = evidence
         .one_sided
         .iter()
-        .map(|row| (&row.suite, &row.benchmark))
+        .flat_map(|row| [Some(&row.benchmark), row.other_name.as_ref()].map(|id| (&row.suite, id)))
+        .filter_map(|(suite, id)| Some((suite, id?)))
         .chain(evidence.unaffected.iter().map(|row| (&row.suite, &row.benchmark)));
     for (suite, benchmark) in named {
         name(suite)?;
@@ -159,7 +167,8 @@ fn check_others(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
     ];
     let missing = environment.missing.iter().flat_map(|tool| [&tool.hides, &tool.package]);
     texts.into_iter().chain(missing).chain(&environment.warnings).try_for_each(|text| output(text))?;
-    let shares = [environment.steal, environment.load_before];
+    let shares =
+        [environment.steal, environment.load_before, environment.load_after, environment.others];
     if !shares.into_iter().flatten().all(is_measure) {
         return refuse("the environment has a figure that nothing can measure");
     }

@@ -146,6 +146,7 @@ async fn queue_job(
         budget: plan.budget,
         // Within what JSON numbers carry everywhere.
         seed: u64::from(rand::random::<u32>()),
+        all: plan.all,
     };
     let stranger = spec.trust == Trust::Stranger;
     jobs::insert(tx, repository.id, pull.number, &spec, stranger, app.clock.now_ms()).await?;

@@ -1,7 +1,7 @@
 //! A report's rows sorted by what they mean for people, and the counts that every rendering shows.
 
 use perfsuite::{
-    model::{Certainty, Comparison, FailureReason, Mode, Report, Side, Verdict},
+    model::{Certainty, Comparison, FailureReason, Metric, Mode, Report, Side, Verdict},
     verdict::comparison::UNBOUNDED,
 };
 use std::collections::HashMap;
@@ -18,6 +18,9 @@ pub struct Facts<'a> {
     pub suspects: Vec<&'a Comparison>,
     pub inconclusive: Vec<&'a Comparison>,
     pub equal: Vec<&'a Comparison>,
+    /// More or fewer instructions in the same time: told, and blocking only where the configuration says so (then they
+    /// are among those).
+    pub instruction_changes: Vec<&'a Comparison>,
     /// Metrics that are never judged, and benchmarks that are recorded only.
     pub shown: Vec<&'a Comparison>,
 }
@@ -27,8 +30,12 @@ impl<'a> Facts<'a> {
         let mut facts = Self::default();
         for row in &report.rows {
             let suspect = row.certainty == Certainty::LayoutSuspect;
+            let counted = row.metric == Metric::Instructions;
             let list = match row.verdict {
                 _ if !row.metric.judged() || row.mode == Mode::Record => &mut facts.shown,
+                _ if counted && row.blocks() => &mut facts.blocking,
+                _ if row.certainty == Certainty::InstructionChange => &mut facts.instruction_changes,
+                _ if counted => &mut facts.shown,
                 Verdict::Slower | Verdict::Faster if suspect => &mut facts.suspects,
                 Verdict::Slower if row.blocks() => &mut facts.blocking,
                 Verdict::Slower => &mut facts.advised,
@@ -58,13 +65,15 @@ impl<'a> Facts<'a> {
     pub fn all_judged(&self) -> impl Iterator<Item = &'a Comparison> + '_ {
         self.changed()
             .chain(self.suspects.iter().copied())
+            .chain(self.instruction_changes.iter().copied())
             .chain(self.inconclusive.iter().copied())
             .chain(self.equal.iter().copied())
     }
 
     /// The smallest change that each row would have shown: least and largest over the rows, as fractions.
     pub fn smallest_visible(&self) -> Option<(f64, f64)> {
-        let visible = self.all_judged().map(|row| row.smallest_visible);
+        let timed = self.all_judged().filter(|row| row.metric != Metric::Instructions);
+        let visible = timed.map(|row| row.smallest_visible);
         visible.filter(|s| s.is_finite() && *s > 0.0 && *s < UNBOUNDED).fold(None, |range, s| match range {
             None => Some((s, s)),
             Some((low, high)) => Some((f64::min(low, s), f64::max(high, s))),
@@ -91,7 +100,8 @@ impl<'a> Facts<'a> {
 
     /// Fewest and most visits of a row.
     pub fn visits(&self) -> Option<(u32, u32)> {
-        let visits = || self.all_judged().map(|row| row.visits);
+        let timed = || self.all_judged().filter(|row| row.metric != Metric::Instructions);
+        let visits = || timed().map(|row| row.visits);
         Some((visits().min()?, visits().max()?))
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use perfsuite::model::{
     Build, Certainty, Comparison, Environment, Failure, FailureReason, Metric, MissingTool, Mode, OneSided,
-    Report, Sha, Side, Tool, Verdict, comparison::REPORT_SCHEMA,
+    Report, Sha, Side, Tool, Unaffected, Verdict, comparison::REPORT_SCHEMA,
 };
 use perfsuite::verdict::comparison::UNBOUNDED;
 
@@ -64,7 +64,7 @@ pub fn row(benchmark: &str, metric: Metric, base: f64, estimate: f64, half: f64)
     };
     let changed = matches!(verdict, Verdict::Slower | Verdict::Faster);
     Comparison {
-        suite: if metric == Metric::Time { "routing".into() } else { "proxy".into() },
+        suite: if matches!(metric, Metric::Time | Metric::Instructions) { "routing" } else { "proxy" }.into(),
         benchmark: serde_json::from_value(benchmark.into()).unwrap(),
         metric,
         base,
@@ -75,6 +75,7 @@ pub fn row(benchmark: &str, metric: Metric, base: f64, estimate: f64, half: f64)
         verdict,
         certainty: if changed { Certainty::Confirmed } else { Certainty::NotApplicable },
         mode: Mode::Gate,
+        mode_reason: None,
         smallest_visible: half * 1.6,
         spread: half * 2.0,
         visits: 20,
@@ -112,6 +113,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         builds: Side::BOTH.map(|side| build(side, None)).to_vec(),
         identical: Vec::new(),
         unaffected: Vec::new(),
+        calibration: Vec::new(),
         environment: Environment {
             hostname: "runner-1".into(),
             os: "Debian GNU/Linux 12".into(),
@@ -125,6 +127,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         budget: 0.01,
         alpha: 0.0008,
         measure_seconds: 194.0,
+        count_seconds: 0.0,
         build_seconds: 61.0,
     }
 }
@@ -168,8 +171,10 @@ pub fn troubled() -> Report {
         },
     ];
     report.one_sided = vec![
-        OneSided { suite: "routing".into(), benchmark: benchmark("route/new"), side: Side::Head },
-        OneSided { suite: "routing".into(), benchmark: benchmark("route/old"), side: Side::Base },
+        one_sided("route/new", Side::Head, None),
+        one_sided("route/old", Side::Base, None),
+        one_sided("limit/burst", Side::Head, Some("limit/bursts")),
+        one_sided("limit/bursts", Side::Base, Some("limit/burst")),
     ];
     report.identical = vec!["breaker".into(), "headers".into()];
     report.environment.sandbox = "none: bubblewrap is not installed".into();
@@ -180,6 +185,52 @@ pub fn troubled() -> Report {
         package: "valgrind".into(),
     }];
     report
+}
+
+/// More work in the same time.
+fn instruction_change() -> Comparison {
+    Comparison {
+        low: 0.031,
+        high: 0.031,
+        certainty: Certainty::InstructionChange,
+        mode: Mode::Advise,
+        visits: 2,
+        ..row("route/match/10", Metric::Instructions, 4_112.0, 0.031, 0.0)
+    }
+}
+
+/// What may not block on its runner, for two reasons.
+fn uncalibrated() -> Vec<Comparison> {
+    let moved = |mode, reason: &str, row| Comparison { mode, mode_reason: Some(reason.into()), ..row };
+    let slower = row("route/match/100000", Metric::Time, 93.4, 0.322, 0.012);
+    let noisy = row("headers/many", Metric::Time, 1_830.0, 0.061, 0.03);
+    vec![
+        moved(Mode::Advise, "not yet measured against itself on this runner", slower),
+        moved(Mode::Record, "its visits spread by 5.1 % on this runner, where nothing changed", noisy),
+    ]
+}
+
+/// Two benchmarks of the same machine code: the clock agrees about one.
+fn all_measured() -> Report {
+    let same = |benchmark: &str, estimate| Comparison {
+        mode: Mode::Record,
+        mode_reason: Some("its machine code is the same on both sides".into()),
+        ..row(benchmark, Metric::Time, 23.1, estimate, 0.006)
+    };
+    let unaffected = |benchmark: &str| Unaffected {
+        suite: "routing".into(),
+        benchmark: serde_json::from_value(benchmark.into()).unwrap(),
+        functions: 41,
+    };
+    let layout = Comparison { certainty: Certainty::LayoutSuspect, ..same("breaker/open", 0.031) };
+    let mut report = report([equal_rows(), vec![same("breaker/closed", 0.001), layout]].concat());
+    report.unaffected = vec![unaffected("breaker/closed"), unaffected("breaker/open")];
+    report
+}
+
+fn one_sided(benchmark: &str, side: Side, other: Option<&str>) -> OneSided {
+    let id = |name: &str| serde_json::from_value(name.into()).unwrap();
+    OneSided { suite: "routing".into(), benchmark: id(benchmark), side, other_name: other.map(id) }
 }
 
 /// Every state under a name.
@@ -248,6 +299,9 @@ pub fn states() -> Vec<(&'static str, Run)> {
                 ..row("headers/many", Metric::Time, 1_830.0, 0.012, 0.031)
             }]),
         ),
+        ("instruction_change", with([vec![instruction_change()], equal_rows()].concat())),
+        ("all_measured", done(all_measured())),
+        ("uncalibrated", with([uncalibrated(), equal_rows()].concat())),
         ("one_inconclusive", with([vec![inconclusive.clone()], equal_rows()].concat())),
         ("all_inconclusive", with(vec![inconclusive])),
         ("troubled", done(troubled())),

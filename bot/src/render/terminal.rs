@@ -336,11 +336,11 @@ fn headline(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> (Colour, S
         let row = rows[0];
         let more = if rows.len() > 1 { format!(", and {} more", rows.len() - 1) } else { String::new() };
         format!(
-            "{} {} {} (95 % CI {}){more}",
+            "{} {} {} ({}){more}",
             text::cut(&visible(&names.name(&row.suite, &row.benchmark.0)), 80),
             row.metric.title(),
             format::change(row.estimate),
-            words::interval(row, "")
+            words::confidence(row)
         )
     };
     let suspects: Vec<&Comparison> = facts.slower_suspects().collect();
@@ -395,8 +395,34 @@ fn notes(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> Vec<String> {
         let names = words::listed(report.same_code().map(visible), LISTED);
         notes.push(format!("Identical machine code on both sides, so not run: {names}."));
     }
+    let (agree, disagree) = report.clock_against_code();
+    if !agree.is_empty() || !disagree.is_empty() {
+        let named = disagree.iter().map(|row| visible(&row.benchmark.0));
+        let disagree = match disagree.len() {
+            0 => String::new(),
+            _ => format!("; with one, by layout or a false alarm: {}", words::listed(named, LISTED)),
+        };
+        let agree = format::count(agree.len(), "benchmark", "benchmarks");
+        notes.push(format!(
+            "Measured although the machine code is identical: {agree} without a change in time{disagree}."
+        ));
+    }
+    let renamed = report.one_sided.iter().filter(|one| one.side == Side::Base);
+    let renamed = renamed.filter_map(|one| {
+        let other = one.other_name.as_ref()?;
+        Some(format!("{} to {}", visible(&one.benchmark.0), visible(&other.0)))
+    });
+    let renamed = words::listed(renamed, LISTED);
+    if !renamed.is_empty() {
+        notes.push(format!("Renamed, by the same machine code, so without a verdict: {renamed}."));
+    }
+    let reasons = facts.advised.iter().chain(&facts.shown).filter(|row| !report.is_unaffected(row));
+    for row in reasons.filter(|row| row.mode_reason.is_some()).take(LISTED) {
+        let reason = visible(row.mode_reason.as_deref().unwrap_or_default());
+        notes.push(format!("{} does not block: {reason}.", visible(&row.benchmark.0)));
+    }
     for side in Side::BOTH {
-        let on = report.one_sided.iter().filter(|one| one.side == side);
+        let on = report.one_sided.iter().filter(|one| one.side == side && one.other_name.is_none());
         let listed = words::listed(on.map(|one| visible(&names.name(&one.suite, &one.benchmark.0))), LISTED);
         if !listed.is_empty() {
             notes.push(format!("Only on the {}, so without a verdict: {listed}.", side.as_str()));

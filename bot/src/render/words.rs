@@ -2,7 +2,7 @@
 
 use crate::format;
 use perfsuite::{
-    model::{Certainty, Comparison, FailureReason, Mode, Side, Verdict},
+    model::{Certainty, Comparison, FailureReason, Metric, Mode, Side, Verdict},
     verdict::comparison::UNBOUNDED,
 };
 
@@ -24,10 +24,21 @@ pub fn range(low: f64, high: f64) -> String {
 
 /// The 95 % interval of a row: `+15.1 to +22.0`, with `unit` behind it.
 pub fn interval(row: &Comparison, unit: &str) -> String {
+    if row.metric == Metric::Instructions {
+        return "counted exactly".into();
+    }
     if row.high.is_finite() && row.high < UNBOUNDED {
         format!("{}{unit}", format::interval(row.low, row.high))
     } else {
         "unknown, too few visits".into()
+    }
+}
+
+/// `95 % CI +15.1 to +22.0`, or that there is no doubt about it.
+pub fn confidence(row: &Comparison) -> String {
+    match row.metric {
+        Metric::Instructions => interval(row, ""),
+        _ => format!("95 % CI {}", interval(row, "")),
     }
 }
 
@@ -58,6 +69,15 @@ pub fn verdict(row: &Comparison) -> (&'static str, String) {
     let counted = counted.unwrap_or_default();
     match row.verdict {
         _ if !row.metric.judged() => ("▫️", "shown, not judged".into()),
+        Verdict::Slower | Verdict::Faster if row.metric == Metric::Instructions => {
+            let more = if row.verdict == Verdict::Slower { "more" } else { "fewer" };
+            let time = match row.certainty {
+                Certainty::InstructionChange => ", in the same time",
+                _ => "",
+            };
+            (if row.blocks() { "🔴" } else { "🔹" }, format!("{more} instructions{time}"))
+        }
+        Verdict::Equal if row.metric == Metric::Instructions => ("▫️", "counted, equal".into()),
         Verdict::Slower if suspect => ("◽", format!("slower, perhaps only layout{counted}")),
         Verdict::Faster if suspect => ("◽", format!("faster, perhaps only layout{counted}")),
         Verdict::Slower => {

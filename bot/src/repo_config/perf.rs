@@ -19,6 +19,9 @@ pub struct PerfConfig {
     /// What history is measured against: `latest-release`, a tag or a SHA.
     #[schemars(length(min = 1, max = 200))]
     pub reference: String,
+    /// Measure also benchmarks that run the same machine code on both sides: it costs their time, and shows what the
+    /// runner makes of no change.
+    pub all: bool,
     /// What pull requests from forks need before their code runs.
     pub forks: ForkPolicy,
     /// What to measure. None: every criterion bench of the Cargo workspace.
@@ -33,6 +36,7 @@ impl Default for PerfConfig {
             minutes_per_run: 15.0,
             minutes_per_day: 240.0,
             reference: "latest-release".into(),
+            all: false,
             forks: ForkPolicy::Approve,
             suite: Vec::new(),
         }

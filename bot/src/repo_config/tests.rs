@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::judgement::Level;
-use perfsuite::model::{Mode, SuiteKind, job::Rate};
+use perfsuite::model::{Metric, Mode, SuiteKind, job::Rate};
 use std::path::PathBuf;
 
 fn errors(text: &str) -> Vec<(u32, u32, String, Option<String>)> {
@@ -62,8 +62,8 @@ fn the_whole_file_is_understood() {
     assert_eq!(config.tests, TestsConfig::default());
     assert_eq!((&config.reviews, &config.claims), (&ReviewsConfig::default(), &ClaimsConfig::default()));
     let [routing, proxy] = &config.perf.suite[..] else { panic!("{:#?}", config.perf.suite) };
-    assert_eq!(routing.mode_of("route/match/100000"), Mode::Advise);
-    assert_eq!(routing.mode_of("route/match/10"), Mode::Gate);
+    assert_eq!(routing.mode_of("route/match/100000", Metric::Time), Mode::Advise);
+    assert_eq!(routing.mode_of("route/match/10", Metric::Time), Mode::Gate);
     assert!(matches!(&routing.kind, SuiteKind::Criterion(c) if c.bench.as_deref() == Some("route")));
     let SuiteKind::Load(load) = &proxy.kind else { panic!("{proxy:?}") };
     assert_eq!((load.rate, load.connections, load.profile.enabled), (Rate::default(), 64, true));
@@ -296,5 +296,20 @@ fn the_committed_schemas_are_up_to_date() {
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(committed == wanted, "{name} is out of date; run the tests with PACELINE_WRITE_SCHEMAS=1");
+    }
+}
+
+#[test]
+fn metrics_have_modes_of_their_own() {
+    let suite = |more: &str| format!("[[perf.suite]]\nname='a'\nkind='criterion'\n{more}");
+    let config = parse(&suite("metrics = { instructions = 'gate', time = 'advise' }"), PATH).unwrap();
+    let modes = [Metric::Instructions, Metric::Time].map(|metric| config.perf.suite[0].mode_of("b", metric));
+    assert_eq!(modes, [Mode::Gate, Mode::Advise]);
+    let config =
+        parse(&suite("[perf.suite.benchmarks.'b']\nmetrics = { instructions = 'gate' }"), PATH).unwrap();
+    assert_eq!(config.perf.suite[0].mode_of("b", Metric::Instructions), Mode::Gate);
+    assert_eq!(config.perf.suite[0].mode_of("c", Metric::Instructions), Mode::Advise);
+    for wrong in ["metrics = { instruction = 'gate' }", "metrics = { time = 'gates' }"] {
+        assert_eq!(errors(&suite(wrong)).len(), 1, "{wrong}");
     }
 }

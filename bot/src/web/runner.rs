@@ -2,11 +2,13 @@
 
 use super::WebError;
 use crate::app::App;
+use crate::calibration::{self, Observation};
 use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
-use crate::db::{comparisons, job_log, jobs, pulls, repositories};
+use crate::db::{calibrations, comparisons, job_log, jobs, pulls, repositories};
 use crate::disk;
 use crate::evidence;
+use crate::pull::RepoId;
 use crate::queue::{HEARTBEAT_MS, JobState};
 use crate::runs;
 use anyhow::Context;
@@ -20,7 +22,7 @@ use perfsuite::model::wire::{
     Claim, EVIDENCE_MAX_BYTES, Finish, HEARTBEAT_LOG_LINES_MAX, Heartbeat, LOG_LINE_CHARS_MAX, Lease, Orders,
     Outcome, Stored,
 };
-use perfsuite::model::{Fence, JobId};
+use perfsuite::model::{Fence, JobId, Report};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +81,10 @@ pub async fn claim(
         if let Some(job) = job {
             tracing::info!(job = %job.id, runner = runner.name, fence = job.fence.0, "claimed");
             runs::republish(&app, job.repository, job.number).await?;
+            let mut spec = job.spec;
+            spec.limits.calibrate_seconds = calibrate_seconds(&app, job.repository, &runner).await?;
             let lease = Lease {
-                spec: job.spec,
+                spec,
                 fence: job.fence,
                 lease_ms: app.config.lease_ms as u64,
                 heartbeat_ms: HEARTBEAT_MS.min(app.config.lease_ms / 4) as u64,
@@ -98,6 +102,16 @@ pub async fn claim(
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }
+}
+
+/// What of a job's spare time goes to bases against themselves on this runner.
+async fn calibrate_seconds(app: &App, repository: RepoId, runner: &Runner) -> anyhow::Result<u64> {
+    let newest = calibrations::newest(app.db.pool(), repository, &runner.id).await?;
+    let fresh_ms = app.clock.now_ms() - calibration::FRESH_MS;
+    Ok(match newest {
+        Some(at_ms) if at_ms >= fresh_ms => calibration::CONTROL_SECONDS,
+        _ => calibration::CALIBRATE_SECONDS,
+    })
 }
 
 fn stale() -> WebError {
@@ -236,17 +250,31 @@ pub async fn finish(
             let read = digest.clone();
             let spec = job.spec.clone();
             let _turn = UNPACKING.acquire().await.context("the server is stopping")?;
-            let report = tokio::task::spawn_blocking(move || {
+            let mut report = tokio::task::spawn_blocking(move || {
                 let evidence = evidence::decode_for(&store.bytes(&read)?, &spec)?;
                 anyhow::Ok(perfsuite::verdict::judge(&evidence))
             })
             .await
             .context("judging was ended")?
             .map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
+            settle_modes(&app, &job, &mut report, now_ms).await?;
             end(&app, &job, finish.fence, &End::Done { evidence: &digest, report: &report }, now_ms).await?
         }
     };
     if ended { Ok(StatusCode::NO_CONTENT) } else { Err(stale()) }
+}
+
+/// Lets block only what the runner is calibrated for, this run's own measurements of nothing included.
+async fn settle_modes(app: &App, job: &Job, report: &mut Report, now_ms: i64) -> anyhow::Result<()> {
+    let runner = job.runner.as_deref().unwrap_or_default();
+    let since_ms = now_ms - calibration::WINDOW_MS;
+    let own: Vec<Observation> = report.calibration.iter().map(Observation::from).collect();
+    let mut seen = calibrations::of_repository(app.db.pool(), job.repository, runner, since_ms).await?;
+    seen.extend(own.iter().cloned());
+    let mut all = calibrations::of_runner(app.db.pool(), runner, since_ms).await?;
+    all.extend(own);
+    calibration::apply(report, &seen, calibration::quarantine(&all).as_deref());
+    Ok(())
 }
 
 /// The end of a text, on a character boundary.
@@ -263,6 +291,9 @@ async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> 
     }
     if let End::Done { report, .. } = end {
         comparisons::insert_all(&mut tx, job.repository, &job.id, &report.rows).await?;
+        let runner = job.runner.as_deref().unwrap_or_default();
+        let seen = &report.calibration;
+        calibrations::insert_all(&mut tx, job.repository, &job.id, runner, seen, now_ms).await?;
     }
     if let Some(repository) = repositories::by_id(&mut *tx, job.repository).await? {
         runs::publish(&mut tx, app, &repository, job.number).await?;

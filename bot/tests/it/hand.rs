@@ -87,31 +87,42 @@ impl Hand {
 }
 
 /// Twenty visits with a little noise that is the same in every run of the test.
-pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
-    let visits = (0..20).map(|n| {
+fn visits_of(ratio: f64) -> Vec<Visit> {
+    let visit = |n: u32| {
         let noise = f64::from(n * 7 % 11) / 1_000.0;
-        let first = if n % 2 == 0 { Side::Base } else { Side::Head };
+        let first = if n.is_multiple_of(2) { Side::Base } else { Side::Head };
         let head = 100.0 * ratio * (1.0 + f64::from(n * 5 % 11) / 1_000.0);
         Visit::single(first, 100.0 * (1.0 + noise), head)
-    });
+    };
+    (0..20).map(visit).collect()
+}
+
+fn one(visits: Vec<Visit>) -> Series {
+    Series {
+        suite: "widgets".into(),
+        benchmark: BenchmarkId("widgets/one".into()),
+        metric: Metric::Time,
+        visits,
+        seconds: 0.0,
+        instructions: None,
+    }
+}
+
+/// Of one benchmark, which is well calibrated.
+pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
     Evidence {
         schema: EVIDENCE_SCHEMA,
         spec: lease.spec.clone(),
         environment: Environment::default(),
         builds: Vec::new(),
-        series: vec![Series {
-            suite: "widgets".into(),
-            benchmark: BenchmarkId("widgets/one".into()),
-            metric: Metric::Time,
-            visits: visits.collect(),
-            seconds: 0.0,
-            instructions: None,
-        }],
+        series: vec![one(visits_of(ratio))],
         failures: Vec::new(),
         one_sided: Vec::new(),
         judged_pairs: 1,
         identical: Vec::new(),
         unaffected: Vec::new(),
+        calibration: vec![one(visits_of(1.0))],
+        count_ms: 0,
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

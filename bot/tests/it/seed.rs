@@ -4,7 +4,7 @@ use crate::database::{Fresh, On};
 use bot::clock::Clock;
 use bot::config::LEASE_MS;
 use bot::db::judgements::{self, Judgement};
-use bot::db::{self, Db, comparisons, job_log, jobs, pulls, repositories, runners};
+use bot::db::{self, Db, calibrations, comparisons, job_log, jobs, pulls, repositories, runners};
 use bot::evidence::EvidenceStore;
 use bot::judgement::{CommitJudgement, CommitsJudgement, Finding, Level};
 use bot::pull::{InstallationId, PullRequest, PullState, RepoId, RepoName, Repository};
@@ -12,8 +12,8 @@ use bot::queue::JobState;
 use bot::web::pages::Site;
 use perfsuite::model::wire::{Phase, Progress};
 use perfsuite::model::{
-    BenchmarkId, Build, Certainty, Comparison, Environment, Failure, FailureReason, JobId, JobLimits,
-    JobSpec, Metric, MissingTool, Mode, OneSided, Report, Sha, Side, Tool, Trust, Verdict,
+    BenchmarkId, Build, Calibration, Certainty, Comparison, Environment, Failure, FailureReason, JobId,
+    JobLimits, JobSpec, Metric, MissingTool, Mode, OneSided, Report, Sha, Side, Tool, Trust, Verdict,
 };
 use tempfile::TempDir;
 
@@ -94,6 +94,7 @@ impl Seeded {
             limits: JobLimits::default(),
             budget: 0.01,
             seed: 7,
+            all: false,
         };
         let mut tx = self.db().begin().await.unwrap();
         jobs::insert(&mut tx, repository.id, number, &spec, true, at_ms).await.unwrap();
@@ -133,6 +134,8 @@ impl Seeded {
         let end = jobs::End::Done { evidence: &digest, report };
         assert!(jobs::end(&mut tx, &job.id, job.fence, &end, at_ms).await.unwrap());
         comparisons::insert_all(&mut tx, job.repository, &job.id, &report.rows).await.unwrap();
+        let (runner, seen) = (job.runner.as_deref().unwrap(), &report.calibration);
+        calibrations::insert_all(&mut tx, job.repository, &job.id, runner, seen, at_ms).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -315,6 +318,7 @@ pub fn environment() -> Environment {
             package: "valgrind".into(),
         }],
         warnings: vec!["the machine was busy when the run began: load 1.31 on 2 cores".into()],
+        ..Environment::default()
     }
 }
 
@@ -333,6 +337,7 @@ pub fn row(benchmark: &str, metric: Metric, base: f64, estimate: f64, verdict: V
         verdict,
         certainty: if changed { Certainty::Confirmed } else { Certainty::NotApplicable },
         mode: Mode::Gate,
+        mode_reason: None,
         smallest_visible: 0.018,
         spread: 0.013,
         visits: 15,
@@ -355,10 +360,20 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         builds: vec![build(Side::Base, base(), None), build(Side::Head, sha('d'), None)],
         identical: Vec::new(),
         unaffected: Vec::new(),
+        calibration: vec![Calibration {
+            suite: "routing".into(),
+            benchmark: BenchmarkId("route/match/1000".into()),
+            metric: Metric::Time,
+            estimate: 0.001,
+            spread: 0.021,
+            visits: 20,
+            alarm: false,
+        }],
         environment: environment(),
         budget: 0.01,
         alpha: 0.000_1,
         measure_seconds: 228.0,
+        count_seconds: 0.0,
         build_seconds: 81.4,
     }
 }
@@ -411,6 +426,7 @@ pub fn slow_report() -> Report {
             suite: "routing".into(),
             benchmark: BenchmarkId("route/normalize".into()),
             side: Side::Head,
+            other_name: None,
         }],
         ..report(rows)
     }

@@ -113,9 +113,10 @@ async fn a_webhook_ends_in_a_comment_that_names_the_slowdown(on: On) {
         world.check("paceline/performance", &head).filter(|check| check.status == "completed")
     })
     .await;
-    assert_eq!(
-        check.conclusion.as_deref(),
-        Some("failure"),
+    // On a machine that is too uneven to tell a benchmark from itself, a slowdown is told and does not block.
+    let told = check.conclusion.as_deref() == Some("neutral") && check.summary.contains("does not block");
+    assert!(
+        check.conclusion.as_deref() == Some("failure") || told,
         "{}\n{}\n{}",
         check.title,
         check.summary,

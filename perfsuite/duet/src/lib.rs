@@ -18,6 +18,7 @@ pub mod measurement;
 pub mod profiler;
 mod seat;
 mod settings;
+mod system;
 
 pub use bencher::Bencher;
 #[cfg(feature = "async")]
@@ -63,6 +64,9 @@ macro_rules! ignored {
 impl<M: Measurement> Criterion<M> {
     /// Another way to measure. Benchmarks under one are announced as such and never driven.
     pub fn with_measurement<M2: Measurement>(self, m: M2) -> Criterion<M2> {
+        if !measurement::is_wall_time::<M2>() {
+            measurement::mark_other();
+        }
         Criterion { measurement: m }
     }
 
@@ -128,6 +132,18 @@ impl<M: Measurement> Criterion<M> {
         self.benchmark_group(group_name).bench_with_input(id, input, f);
         self
     }
+}
+
+/// For `criterion_main!` alone.
+#[doc(hidden)]
+pub fn main_begins() {
+    seat::main_begins();
+}
+
+/// For `criterion_main!` alone: a bench that ends before this has named only some of its benchmarks.
+#[doc(hidden)]
+pub fn main_ends() {
+    seat::main_ends();
 }
 
 /// Runs benchmark groups: what a bench with its own `main` calls.

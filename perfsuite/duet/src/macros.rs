@@ -23,8 +23,10 @@ macro_rules! criterion_group {
 macro_rules! criterion_main {
     ($($group:path),+ $(,)*) => {
         fn main() {
+            $crate::main_begins();
             $($group();)+
             $crate::Criterion::default().configure_from_args().final_summary();
+            $crate::main_ends();
         }
     };
 }

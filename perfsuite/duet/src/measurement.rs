@@ -103,6 +103,14 @@ impl ValueFormatter for Nanoseconds {
     }
 }
 
+/// By this it is known, without running it, that an executable may have benchmarks that cannot be driven.
+static OTHER: [u8; 31] = *b"paceline:duet:other-measurement";
+
+#[inline(never)]
+pub(crate) fn mark_other() {
+    std::hint::black_box(&OTHER);
+}
+
 /// Whether `M` is [`WallTime`]. By name, since a measurement need not be `'static`.
 pub(crate) fn is_wall_time<M>() -> bool {
     std::any::type_name::<M>() == std::any::type_name::<WallTime>()

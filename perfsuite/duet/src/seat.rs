@@ -1,23 +1,26 @@
-//! The conversation with whoever drives this process: lines in on standard input, lines out on standard output.
+//! The conversation with whoever drives this process: lines in and out on what it was given as standard input and
+//! output. The bench itself sees other descriptors there (`system`).
 //!
 //! `PACELINE_DUET` says what for. `list`: every benchmark is announced and none is run. `drive`: the one that
-//! `PACELINE_DUET_BENCHMARK` names is run on command.
+//! `PACELINE_DUET_BENCHMARK` names is run on command. `PACELINE_DUET_SEED` fixes the seeds of hash maps.
 //!
 //! | in | out | |
 //! |---|---|---|
 //! | | `image ADDRESS` | `list`: where this executable is loaded |
+//! | | `main` | `list`: criterion's own `main` has begun |
 //! | | `benchmark ADDRESS KIND ID` | `list`: the entry function, `time` or `other` for the measurement, the id |
+//! | | `over` | `list`: it has come to its end, so that nothing more would be announced |
 //! | | `ready CALLS` | `drive`: the benchmark is reached; its closure was run once and called `iter` so often |
 //! | `state` | `at` | the closure runs afresh, up to its last call of `iter` |
 //! | `run N` | `took NS WALL_NS` | N iterations, by the measurement and by the clock with all set-up |
 //! | `end` | | the process ends |
 //!
-//! Every line out begins with a mark that a bench does not print by accident, because benches print too.
+//! Every line out begins with a mark that nothing prints by accident.
 
+use crate::system;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +57,8 @@ struct Stage {
     seen: HashMap<String, usize>,
     /// A command that was heard in one place and is obeyed in another.
     unheard: Option<Command>,
+    /// Who converses: a process that forks has a child with the same descriptors.
+    process: u32,
 }
 
 static STAGE: OnceLock<Mutex<Stage>> = OnceLock::new();
@@ -61,25 +66,40 @@ static STAGE: OnceLock<Mutex<Stage>> = OnceLock::new();
 /// Opens the conversation, once. Ends the process where nobody wants one.
 pub(crate) fn take() {
     STAGE.get_or_init(|| {
-        let part = match std::env::var("PACELINE_DUET").as_deref() {
-            Ok("list") => Part::List,
-            Ok("drive") => {
-                Part::Drive { benchmark: std::env::var("PACELINE_DUET_BENCHMARK").unwrap_or_default() }
-            }
+        let orders = system::orders();
+        let part = match orders.map(|orders| (orders.part.as_str(), &orders.benchmark)) {
+            Some(("list", _)) => Part::List,
+            Some(("drive", benchmark)) => Part::Drive { benchmark: benchmark.clone() },
             _ => fail("this bench was built to be driven by perfsuite; build it again with cargo bench"),
         };
-        let duplicate = |fd: std::io::Result<std::os::fd::OwnedFd>| match fd {
-            Ok(fd) => File::from(fd),
-            Err(error) => fail(&format!("no conversation: {error}")),
-        };
-        let input = duplicate(std::io::stdin().as_fd().try_clone_to_owned());
-        let output = duplicate(std::io::stdout().as_fd().try_clone_to_owned());
-        let stage = Stage { part, input: BufReader::new(input), output, seen: HashMap::new(), unheard: None };
+        let Some((input, output)) = system::conversation() else { fail("no conversation") };
+        let process = std::process::id();
+        let input = BufReader::new(input);
+        let stage = Stage { part, input, output, seen: HashMap::new(), unheard: None, process };
         if matches!(stage.part, Part::List) {
             stage.say(&format!("image {:x}", load_address()));
         }
         Mutex::new(stage)
     });
+}
+
+/// Criterion's own `main` begins.
+pub(crate) fn main_begins() {
+    say_when_listing("main");
+}
+
+/// Criterion's own `main` has run to its end.
+pub(crate) fn main_ends() {
+    say_when_listing("over");
+}
+
+fn say_when_listing(line: &str) {
+    take();
+    let Some(stage) = STAGE.get() else { return };
+    let stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+    if matches!(stage.part, Part::List) {
+        stage.say(line);
+    }
 }
 
 /// Announces a benchmark that main has come to; the seat, when it is to be driven.
@@ -234,6 +254,10 @@ impl Stage {
 
     /// In one write, so that what a bench prints never parts a line.
     fn say(&self, line: &str) {
+        // What it does next in its parent's place is nobody's answer.
+        if std::process::id() != self.process {
+            fail("a child of the benchmark came back to it; its parent goes on");
+        }
         if (&self.output).write_all(format!("{MARK}{line}\n").as_bytes()).is_err() {
             // Nobody listens any more.
             std::process::exit(1);

@@ -86,9 +86,19 @@ pub enum Baseline {
     Discard,
 }
 
+/// Criterion's command line wins over a filter in the code, so none has an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BenchmarkFilter {
     AcceptAll,
     Exact(String),
     RejectAll,
+}
+
+impl BenchmarkFilter {
+    /// Written like criterion's variant, which holds a type of another crate that is not needed here.
+    #[allow(non_snake_case)]
+    pub fn Regex<R: std::fmt::Display>(regex: R) -> BenchmarkFilter {
+        drop(regex);
+        BenchmarkFilter::AcceptAll
+    }
 }

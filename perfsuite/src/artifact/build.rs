@@ -32,6 +32,14 @@ pub(super) struct Wanted<'a> {
     pub(super) targets: &'a [BenchTarget],
 }
 
+/// What was built of them.
+#[derive(Default)]
+pub(super) struct Built {
+    pub(super) executables: Vec<BenchExecutable>,
+    /// `package/bench` of those that do not use criterion.
+    pub(super) foreign: Vec<String>,
+}
+
 /// Builds the benches of one suite.
 ///
 /// A build that fails with criterion's stand-in is tried once more with criterion itself: whose fault it was decides
@@ -44,9 +52,9 @@ pub(super) fn benches(
     harness: Harness,
     side: Side,
     wanted: Wanted,
-) -> anyhow::Result<Result<Vec<BenchExecutable>, Complaint>> {
+) -> anyhow::Result<Result<Built, Complaint>> {
     if wanted.targets.is_empty() {
-        return Ok(Ok(vec![]));
+        return Ok(Ok(Built::default()));
     }
     if harness == Harness::Criterion {
         return Ok(build(task, places, cargo, None, side, wanted)?.map_err(Complaint::Build));
@@ -56,7 +64,11 @@ pub(super) fn benches(
         Err(reason) => return Ok(Err(Complaint::NoDuet(reason))),
     };
     let with_it = match build(task, places, cargo, Some(&standin), side, wanted)? {
-        Ok(executables) => return Ok(Ok(executables)),
+        Ok(mut built) => {
+            drop(standin);
+            add_undriven(task, places, cargo, side, wanted, &mut built)?;
+            return Ok(Ok(built));
+        }
         Err(complaint) => complaint,
     };
     drop(standin);
@@ -68,6 +80,32 @@ pub(super) fn benches(
         Err(without_it) => Complaint::Build(without_it),
         Ok(_) => Complaint::NoDuet(format!("they do not build with the stand-in that is driven\n{with_it}")),
     }))
+}
+
+/// Builds once more, with criterion itself, what may have benchmarks with a measurement of their own. Where that does
+/// not build they are left out, and said to be.
+fn add_undriven(
+    task: &Task,
+    places: &Places,
+    cargo: &CargoHome,
+    side: Side,
+    wanted: Wanted,
+    built: &mut Built,
+) -> anyhow::Result<()> {
+    for executable in &mut built.executables {
+        if !has_mark(executable, b"paceline:duet:other-measurement")? {
+            continue;
+        }
+        let name = &executable.target.bench;
+        let words =
+            format!("building {name} with criterion itself, for its own measurement ({})", side.as_str());
+        say(task.observer, Phase::Building, &words);
+        match build_one(task, places, cargo, None, side, wanted, &executable.target)? {
+            Ok(itself) => executable.undriven = Some(Box::new(itself)),
+            Err(complaint) => task.observer.log(&complaint),
+        }
+    }
+    Ok(())
 }
 
 /// Whether a compiler's complaint names anything of criterion's.
@@ -85,21 +123,37 @@ fn build(
     standin: Option<&StandIn>,
     side: Side,
     wanted: Wanted,
-) -> anyhow::Result<Result<Vec<BenchExecutable>, String>> {
+) -> anyhow::Result<Result<Built, String>> {
     let packages: BTreeSet<&str> = wanted.targets.iter().map(|target| target.package.as_str()).collect();
     say(
         task.observer,
         Phase::Building,
         &format!("building the benches of {} ({})", list(&packages), side.as_str()),
     );
-    let mut executables = Vec::new();
+    let mut built = Built::default();
     for target in wanted.targets {
         match build_one(task, places, cargo, standin, side, wanted, target)? {
-            Ok(executable) => executables.push(executable),
+            Ok(executable) if is_criterions(&executable)? => built.executables.push(executable),
+            Ok(_) => built.foreign.push(format!("{}/{}", target.package, target.bench)),
             Err(complaint) => return Ok(Err(complaint)),
         }
     }
-    Ok(Ok(executables))
+    Ok(Ok(built))
+}
+
+/// Whether criterion or its stand-in is in an executable: a package that depends on criterion may have benches with a
+/// `main` of their own, and running one to find out costs whatever it does. By what stands in the executable: the
+/// stand-in's mark; criterion's name in symbols and messages, or the variable that it reads.
+fn is_criterions(executable: &BenchExecutable) -> anyhow::Result<bool> {
+    Ok(match executable.harness {
+        Harness::Duet => has_mark(executable, b"paceline:duet:in-criterions-place")?,
+        Harness::Criterion => has_mark(executable, b"criterion")? || has_mark(executable, b"CRITERION_HOME")?,
+    })
+}
+
+fn has_mark(executable: &BenchExecutable, mark: &[u8]) -> anyhow::Result<bool> {
+    let program = std::fs::read(&executable.program).context("cannot read an executable")?;
+    Ok(memchr::memmem::find(&program, mark).is_some())
 }
 
 /// One bench a call, since the linker's map of it must have a name of its own; what benches share builds in the first.
@@ -151,7 +205,7 @@ fn build_one(
     // A linker that writes none leaves it to the clock.
     let map = keep(places, &map, &kept_map).is_ok().then_some(kept_map);
     let digest = digest(&kept)?;
-    Ok(Ok(BenchExecutable { target: target.clone(), harness, program: kept, digest, map }))
+    Ok(Ok(BenchExecutable { target: target.clone(), harness, program: kept, digest, map, undriven: None }))
 }
 
 /// The executable of a bench, as cargo saw it, by its messages.

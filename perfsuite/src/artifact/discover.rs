@@ -98,6 +98,7 @@ pub(super) fn add_suites(found: &Found, suites: &mut Vec<SuiteSpec>) {
                 paths: vec![],
                 on: "push".into(),
                 mode: Mode::default(),
+                metrics: BTreeMap::new(),
                 benchmarks: BTreeMap::new(),
             });
         }

@@ -31,10 +31,12 @@ const SOURCES: &[(&str, &str)] = &[
     ("profiler.rs", include_str!("../../duet/src/profiler.rs")),
     ("seat.rs", include_str!("../../duet/src/seat.rs")),
     ("settings.rs", include_str!("../../duet/src/settings.rs")),
+    ("system.rs", include_str!("../../duet/src/system.rs")),
 ];
 
-/// Everything but the version. The features are all that criterion ever had; the executors that they bring are in the
-/// lockfile already when the repository uses them.
+/// Everything but the version and the feature `stable`. The features are all that criterion ever had, those that its
+/// versions before 0.6 have by the names of their dependencies included; the executors that they bring are in the lockfile
+/// already when the repository uses them.
 const MANIFEST: &str = r#"
 edition = "2021"
 publish = false
@@ -52,14 +54,19 @@ async_futures = ["async", "dep:futures"]
 async_smol = ["async", "dep:smol"]
 async_std = ["async", "dep:async-std"]
 async_tokio = ["async", "dep:tokio"]
+async-std = ["dep:async-std"]
 bench_private = []
 cargo_bench_support = []
+csv = []
 csv_output = []
+futures = ["dep:futures"]
 html_reports = []
 plotters = []
 rayon = []
 real_blackbox = []
-stable = ["async_futures", "async_smol", "async_tokio", "csv_output", "html_reports"]
+smol = ["dep:smol"]
+tokio = ["dep:tokio"]
+{{stable}}
 
 [dependencies]
 async-std = { version = "1.9", optional = true }
@@ -92,7 +99,8 @@ impl StandIn {
             Err(reason) => return Ok(Err(reason)),
         };
         let directory = places.work.join("duet");
-        write_sources(&directory, &version).context("cannot write criterion's stand-in")?;
+        write_sources(&directory, &version, &stable(&original))
+            .context("cannot write criterion's stand-in")?;
         let standin = StandIn { directory, lock, original, sandbox: task.sandbox.clone() };
         Ok(standin.resolve(task, places, cargo)?.map(|()| standin))
     }
@@ -139,10 +147,27 @@ fn read_plain(path: &Path) -> Option<Vec<u8>> {
     std::fs::read(path).ok()
 }
 
-fn write_sources(directory: &Path, version: &str) -> std::io::Result<()> {
+/// What the feature `stable` of the pinned version brings: all executors that it knows, and which those are changed from
+/// version to version. What it brings is in the lockfile.
+fn stable(lock: &[u8]) -> String {
+    let packages = packages(lock).unwrap_or_default();
+    let mut brings = vec!["csv_output", "html_reports"];
+    for (package, feature) in [
+        ("async-std", "async_std"),
+        ("futures", "async_futures"),
+        ("smol", "async_smol"),
+        ("tokio", "async_tokio"),
+    ] {
+        brings.extend(packages.iter().any(|(name, ..)| name == package).then_some(feature));
+    }
+    format!("stable = {brings:?}")
+}
+
+fn write_sources(directory: &Path, version: &str, stable: &str) -> std::io::Result<()> {
     std::fs::create_dir_all(directory.join("src"))?;
-    let manifest =
-        format!("[package]\nname = \"criterion\"\nversion = {}{MANIFEST}", toml_edit::Value::from(version));
+    let manifest = MANIFEST.replace("{{stable}}", stable);
+    let version = toml_edit::Value::from(version);
+    let manifest = format!("[package]\nname = \"criterion\"\nversion = {version}{manifest}");
     write_if_new(&directory.join("Cargo.toml"), &manifest)?;
     SOURCES.iter().try_for_each(|(name, text)| write_if_new(&directory.join("src").join(name), text))
 }
@@ -257,6 +282,31 @@ mod tests {
         let more = [("criterion", "0.5.1", None), ("tokio", "1.0.0", REGISTRY)];
         assert!(check(&more).is_err());
         assert!(check(&[("criterion", "0.5.1", REGISTRY)]).is_err(), "the patch was not used");
+    }
+
+    #[test]
+    fn stable_brings_the_executors_of_the_pinned_version() {
+        let old = lock(&[
+            ("async-std", "1.12.0", REGISTRY),
+            ("futures", "0.3.0", REGISTRY),
+            ("smol", "1.3.0", REGISTRY),
+            ("tokio", "1.0.0", REGISTRY),
+        ]);
+        assert_eq!(
+            stable(&old),
+            r#"stable = ["csv_output", "html_reports", "async_std", "async_futures", "async_smol", "async_tokio"]"#
+        );
+        let new = lock(&[("criterion", "0.8.2", REGISTRY), ("tokio", "1.0.0", REGISTRY)]);
+        assert_eq!(stable(&new), r#"stable = ["csv_output", "html_reports", "async_tokio"]"#);
+        let manifest = MANIFEST.replace("{{stable}}", &stable(&new));
+        let manifest: DocumentMut = format!("[package]\nname = \"criterion\"{manifest}").parse().unwrap();
+        let features = manifest["features"].as_table().unwrap();
+        let known = |name: &str| features.contains_key(name) || name.starts_with("dep:");
+        for (name, brings) in features {
+            for brought in brings.as_array().unwrap() {
+                assert!(known(brought.as_str().unwrap()), "{name} brings {brought}");
+            }
+        }
     }
 
     #[test]

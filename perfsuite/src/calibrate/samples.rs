@@ -90,7 +90,12 @@ pub fn measure(job: &Job, plan: &Plan, observer: &dyn Observer) -> anyhow::Resul
     let seed = |round: usize| job.spec.seed.wrapping_add(round as u64);
     let left = || ends.saturating_duration_since(Instant::now());
     if plan.visits > 0 {
-        let pace = Pace { until: Until::Visits(plan.visits), seed: seed(0), budget: left() };
+        let pace = Pace {
+            until: Until::Visits(plan.visits),
+            seed: seed(0),
+            budget: left(),
+            calibrating: Duration::ZERO,
+        };
         let measured = criterion::measure(&bench, &benchmarks, pace)?;
         samples.series = measured.series;
         samples.failures.extend(measured.failures);
@@ -108,7 +113,12 @@ pub fn measure(job: &Job, plan: &Plan, observer: &dyn Observer) -> anyhow::Resul
             done: round as u64,
             total: plan.live as u64,
         });
-        let pace = Pace { until: Until::Decided(&plan.rule), seed: seed(1 + round), budget: left() };
+        let pace = Pace {
+            until: Until::Decided(&plan.rule),
+            seed: seed(1 + round),
+            budget: left(),
+            calibrating: Duration::ZERO,
+        };
         let measured = criterion::measure(&bench, &benchmarks, pace)?;
         samples.live.extend(measured.series);
         samples.failures.extend(measured.failures);

@@ -1,16 +1,19 @@
 //! `perfsuite compare`: two commits of a local repository, measured here and now.
 
 use super::report::{answer, print, write};
+use super::settings::Settings;
 use super::{Answer, Format};
+use crate::host;
 use crate::measure::{Job, measure};
-use crate::model::{CriterionSuite, JobId, JobLimits, JobSpec, Mode, Sha, SuiteKind, SuiteSpec, Trust};
+use crate::model::{CriterionSuite, JobId, JobSpec, Mode, Sha, SuiteKind, SuiteSpec, Trust};
 use crate::progress::Bars;
 use crate::sandbox::{Preference, Sandbox};
 use crate::verdict::judge;
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 
-/// Measure two commits against each other: every criterion bench that both have.
+/// Measure two commits against each other: the suites of the base's .github/paceline.toml, or else every criterion bench
+/// that both have.
 ///
 /// Exit code 0: no change, 1: some change, 2: could not judge.
 #[derive(Debug, clap::Args)]
@@ -21,14 +24,20 @@ pub struct CompareArgs {
     head: String,
     #[arg(long, value_name = "PATH", default_value = ".")]
     repo: PathBuf,
-    /// Only the benches of this package
+    /// Only this suite of the base's .github/paceline.toml, or the benches of this package
     #[arg(long, value_name = "NAME")]
     suite: Option<String>,
-    /// Most minutes of measuring, without the builds
-    #[arg(long, value_name = "N", default_value_t = 15.0)]
-    budget_minutes: f64,
+    /// Most minutes of measuring, without the builds [default: by the configuration, 15]
+    #[arg(long, value_name = "N")]
+    budget_minutes: Option<f64>,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Measure also benchmarks that run the same machine code on both sides
+    #[arg(long)]
+    all: bool,
+    /// Measure on a machine that does much else, too
+    #[arg(long)]
+    even_when_busy: bool,
     /// Seeds the order of visits
     #[arg(long)]
     seed: Option<u64>,
@@ -45,10 +54,14 @@ pub struct CompareArgs {
 
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
     ensure!(
-        args.budget_minutes > 0.0 && args.budget_minutes.is_finite(),
+        args.budget_minutes.is_none_or(|minutes| minutes > 0.0 && minutes.is_finite()),
         "--budget-minutes must be more than 0"
     );
     let (base, head) = (resolve(&args.repo, &args.base)?, resolve(&args.repo, &args.head)?);
+    if let Some(reason) = host::too_busy().filter(|_| !args.even_when_busy) {
+        anyhow::bail!("{reason} (--even-when-busy measures all the same)");
+    }
+    let settings = Settings::of(&args.repo, &base)?;
     let work = tempfile::Builder::new().prefix("perfsuite-").tempdir().context("no temporary directory")?;
     let seed = args.seed.unwrap_or_else(rand::random);
     let spec = JobSpec {
@@ -57,13 +70,11 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
         base,
         head,
         trust: Trust::Own,
-        suites: args.suite.iter().map(|name| package_suite(name)).collect(),
-        limits: JobLimits {
-            measure_seconds: (args.budget_minutes * 60.0).ceil() as u64,
-            ..JobLimits::default()
-        },
-        budget: 0.01,
+        suites: chosen(&settings.suite, args.suite.as_deref()),
+        limits: settings.limits(args.budget_minutes),
+        budget: settings.budget()?,
         seed,
+        all: args.all,
     };
     let job = Job {
         spec,
@@ -83,6 +94,13 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
     Ok(answer(&report))
 }
 
+/// The configured suites, or the one of that name; a name that none has is a package's.
+fn chosen(configured: &[SuiteSpec], name: Option<&str>) -> Vec<SuiteSpec> {
+    let Some(name) = name else { return configured.to_vec() };
+    let found = configured.iter().find(|suite| suite.name == name);
+    vec![found.cloned().unwrap_or_else(|| package_suite(name))]
+}
+
 pub(super) fn package_suite(name: &str) -> SuiteSpec {
     let wanted = CriterionSuite { package: Some(name.to_owned()), bench: None, features: vec![] };
     SuiteSpec {
@@ -91,6 +109,7 @@ pub(super) fn package_suite(name: &str) -> SuiteSpec {
         paths: vec![],
         on: "push".into(),
         mode: Mode::default(),
+        metrics: Default::default(),
         benchmarks: Default::default(),
     }
 }

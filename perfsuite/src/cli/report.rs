@@ -1,8 +1,8 @@
 //! `perfsuite report`: judges stored evidence again, offline.
 
-use super::{Answer, Format, text};
+use super::{Answer, Format, markdown, text};
 use crate::model::wire::EVIDENCE_MAX_BYTES;
-use crate::model::{Evidence, Report};
+use crate::model::{Certainty, Comparison, Evidence, Report};
 use crate::verdict::judge;
 use anyhow::{Context, ensure};
 use std::io::Read;
@@ -32,6 +32,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<Answer> {
 pub(super) fn print(report: &Report, format: Format) -> anyhow::Result<()> {
     match format {
         Format::Text => print!("{}", text::report(report)),
+        Format::Markdown => print!("{}", markdown::report(report)),
         Format::Json => println!("{}", serde_json::to_string_pretty(report)?),
     }
     Ok(())
@@ -39,7 +40,10 @@ pub(super) fn print(report: &Report, format: Format) -> anyhow::Result<()> {
 
 /// A change is the stronger news; without one, whatever could not be judged must not pass for "no change".
 pub(super) fn answer(report: &Report) -> Answer {
-    if report.rows.iter().any(|row| row.metric.judged() && row.changed()) {
+    let told_only = |row: &Comparison| {
+        (row.certainty == Certainty::InstructionChange && !row.blocks()) || report.is_unaffected(row)
+    };
+    if report.rows.iter().any(|row| row.metric.judged() && row.changed() && !told_only(row)) {
         return Answer::Change;
     }
     let nothing = report.rows.is_empty() && !report.has_same_code();

@@ -27,6 +27,8 @@ pub enum Certainty {
     Confirmed,
     /// Smaller than what re-linking alone can do, without a second witness: shown, not blocking.
     LayoutSuspect,
+    /// Only the instructions changed, the time did not: shown, not blocking unless the configuration gates on them.
+    InstructionChange,
     /// The verdict is not a change.
     NotApplicable,
 }
@@ -48,6 +50,9 @@ pub struct Comparison {
     pub verdict: Verdict,
     pub certainty: Certainty,
     pub mode: Mode,
+    /// Why the mode is not the one that the configuration asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_reason: Option<String>,
     /// The change that this run would have found with 95 % power.
     pub smallest_visible: f64,
     /// Spread of the visits' log-ratios (standard deviation).
@@ -67,8 +72,25 @@ impl Comparison {
 
     /// Whether this row fails the check run.
     pub fn blocks(&self) -> bool {
-        self.verdict == Verdict::Slower && self.certainty == Certainty::Confirmed && self.mode == Mode::Gate
+        let certain = matches!(self.certainty, Certainty::Confirmed | Certainty::InstructionChange);
+        self.verdict == Verdict::Slower && certain && self.mode == Mode::Gate
     }
+}
+
+/// What became of a benchmark that was measured against itself: the same executable on both sides, or different ones
+/// of the same machine code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Calibration {
+    pub suite: String,
+    pub benchmark: BenchmarkId,
+    pub metric: Metric,
+    /// What was seen where nothing is, as a fraction.
+    pub estimate: f64,
+    /// Spread of the visits' log-ratios (standard deviation).
+    pub spread: f64,
+    pub visits: u32,
+    /// The rule called it a change.
+    pub alarm: bool,
 }
 
 /// The performance part of a run, whole.
@@ -89,6 +111,9 @@ pub struct Report {
     /// Benchmarks of other executables whose machine code is the same on both sides.
     #[serde(default)]
     pub unaffected: Vec<Unaffected>,
+    /// Benchmarks measured against themselves in this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibration: Vec<Calibration>,
     pub environment: Environment,
     pub judged_pairs: u32,
     /// False alarms allowed per run.
@@ -96,6 +121,9 @@ pub struct Report {
     /// `budget / (2 * judged_pairs)`.
     pub alpha: f64,
     pub measure_seconds: f64,
+    /// Of the measuring, counting instructions.
+    #[serde(default)]
+    pub count_seconds: f64,
     pub build_seconds: f64,
 }
 
@@ -105,10 +133,28 @@ impl Report {
     }
 
     /// Executables and benchmarks whose code was shown to be the same on both sides, so that nothing in it can have
-    /// changed, by name.
+    /// changed, and that were not run, by name.
     pub fn same_code(&self) -> impl Iterator<Item = &str> {
-        let unaffected = self.unaffected.iter().map(|unaffected| unaffected.benchmark.0.as_str());
+        let not_run = |unaffected: &&Unaffected| !self.was_run(unaffected);
+        let unaffected = self.unaffected.iter().filter(not_run);
+        let unaffected = unaffected.map(|unaffected| unaffected.benchmark.0.as_str());
         self.identical.iter().map(String::as_str).chain(unaffected)
+    }
+
+    fn was_run(&self, unaffected: &Unaffected) -> bool {
+        self.rows.iter().any(|row| (&row.suite, &row.benchmark) == (&unaffected.suite, &unaffected.benchmark))
+    }
+
+    /// Whether a row is of a benchmark whose machine code is the same on both sides: measured against itself.
+    pub fn is_unaffected(&self, row: &Comparison) -> bool {
+        self.unaffected.iter().any(|same| (&same.suite, &same.benchmark) == (&row.suite, &row.benchmark))
+    }
+
+    /// Where the clock was asked although the machine code is the same: the rows that agree that nothing changed, and
+    /// those that do not.
+    pub fn clock_against_code(&self) -> (Vec<&Comparison>, Vec<&Comparison>) {
+        let rows = self.rows.iter().filter(|row| row.metric == Metric::Time && self.is_unaffected(row));
+        rows.partition(|row| !row.changed())
     }
 
     pub fn has_same_code(&self) -> bool {

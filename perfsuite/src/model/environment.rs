@@ -22,6 +22,22 @@ pub struct Environment {
     pub steal: Option<f64>,
     /// One-minute load average when the run began.
     pub load_before: Option<f64>,
+    /// One-minute load average when the run ended.
+    #[serde(default)]
+    pub load_after: Option<f64>,
+    /// Least share of the machine's whole time, 0 to 1, that programs other than this run's took while it measured; known
+    /// of benches, which keep no more than one core busy.
+    #[serde(default)]
+    pub others: Option<f64>,
+    /// Both processes of a visit can be kept on one core.
+    #[serde(default)]
+    pub pinning: Option<bool>,
+    /// The CPU may run faster than its nominal frequency while it is cool.
+    #[serde(default)]
+    pub turbo: Option<bool>,
+    /// A virtual machine.
+    #[serde(default)]
+    pub virtualised: Option<bool>,
     /// How code was walled in: `bubblewrap`, or `none` with the reason.
     pub sandbox: String,
     /// What is missing on this machine and what the report therefore cannot show.

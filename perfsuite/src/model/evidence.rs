@@ -16,6 +16,9 @@ pub struct Evidence {
     pub builds: Vec<Build>,
     /// In order of first measurement.
     pub series: Vec<Series>,
+    /// Bases against themselves, measured like any other benchmark.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibration: Vec<Series>,
     pub failures: Vec<Failure>,
     pub one_sided: Vec<OneSided>,
     /// Judged benchmark-metric pairs, fixed before the first sample (the `N` of the false-alarm budget).
@@ -27,8 +30,11 @@ pub struct Evidence {
     pub unaffected: Vec<Unaffected>,
     pub started_ms: i64,
     pub finished_ms: i64,
-    /// Time spent measuring, without builds.
+    /// Time spent measuring, without builds; what counting instructions took is part of it.
     pub measure_ms: i64,
+    /// Time spent counting instructions.
+    #[serde(default)]
+    pub count_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -74,8 +80,8 @@ pub struct Series {
     pub instructions: Option<Instructions>,
 }
 
-/// Instructions of one iteration, by callgrind: each side counted a few times, since some code does not do the same
-/// work twice (a hash map with random seeds).
+/// Instructions of one iteration, by callgrind: each side counted once or twice, in turns, with the same random numbers,
+/// so that a hash map does the same work in every count.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Instructions {
     pub base: Vec<f64>,
@@ -85,16 +91,23 @@ pub struct Instructions {
 impl Instructions {
     /// The relative change; `None` where a side's counts differ among themselves by more than a change that matters.
     pub fn change(&self) -> Option<f64> {
+        let (base, head) = (Self::steady(&self.base)?, Self::steady(&self.head)?);
+        Some(head / base - 1.0)
+    }
+
+    /// Both sides' counts, where they do not vary by themselves.
+    pub fn counts(&self) -> Option<(f64, f64)> {
+        Some((Self::steady(&self.base)?, Self::steady(&self.head)?))
+    }
+
+    fn steady(counts: &[f64]) -> Option<f64> {
         /// Half of what makes a witness.
         const SPREAD_MAX: f64 = 0.002_5;
-        let side = |counts: &[f64]| {
-            let usable = !counts.is_empty() && counts.iter().all(|count| count.is_finite() && *count > 0.0);
-            let low = counts.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = counts.iter().copied().fold(0.0, f64::max);
-            let steady = usable && high / low - 1.0 <= SPREAD_MAX;
-            steady.then_some((low + high) / 2.0)
-        };
-        Some(side(&self.head)? / side(&self.base)? - 1.0)
+        let usable = !counts.is_empty() && counts.iter().all(|count| count.is_finite() && *count > 0.0);
+        let low = counts.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = counts.iter().copied().fold(0.0, f64::max);
+        let steady = usable && high / low - 1.0 <= SPREAD_MAX;
+        steady.then_some((low + high) / 2.0)
     }
 }
 
@@ -172,4 +185,7 @@ pub struct OneSided {
     pub benchmark: BenchmarkId,
     /// The side that has it.
     pub side: Side,
+    /// What it is probably called on the other side: a benchmark that only that side has, and that runs the same code.
+    #[serde(default)]
+    pub other_name: Option<BenchmarkId>,
 }

@@ -1,6 +1,6 @@
 //! What a runner is asked to do: two commits, the suites to measure, the limits to keep.
 
-use super::{JobId, Sha};
+use super::{JobId, Metric, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +22,9 @@ pub struct JobSpec {
     pub budget: f64,
     /// Seeds the order of visits, so that a run can be repeated.
     pub seed: u64,
+    /// Measure also benchmarks whose machine code is the same on both sides.
+    #[serde(default)]
+    pub all: bool,
 }
 
 /// Whose code it is, which decides whether it may run without a sandbox.
@@ -43,6 +46,10 @@ pub struct JobLimits {
     pub build_seconds: u64,
     /// Memory of everything in the sandbox together.
     pub memory_bytes: u64,
+    /// Of the time for measuring that is left over, so much may go to bases against themselves, which shows what
+    /// this machine makes of no change at all.
+    #[serde(default)]
+    pub calibrate_seconds: u64,
     /// What builds and benches write together.
     #[serde(default = "disk_default")]
     pub disk_bytes: u64,
@@ -59,6 +66,7 @@ impl Default for JobLimits {
             measure_seconds: 15 * 60,
             build_seconds: 30 * 60,
             memory_bytes: 4 << 30,
+            calibrate_seconds: 0,
             disk_bytes: disk_default(),
         }
     }
@@ -78,6 +86,9 @@ pub struct SuiteSpec {
     pub on: String,
     #[serde(default)]
     pub mode: Mode,
+    /// Exceptions, by metric.
+    #[serde(default)]
+    pub metrics: BTreeMap<Metric, Mode>,
     /// Exceptions, by benchmark id.
     #[serde(default)]
     pub benchmarks: BTreeMap<String, BenchmarkSpec>,
@@ -188,9 +199,14 @@ pub struct ProfileSpec {
     pub enabled: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BenchmarkSpec {
-    pub mode: Mode,
+    /// Omitted: the suite's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Exceptions, by metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<Metric, Mode>,
 }
 
 /// What a changed benchmark does to the check run.
@@ -206,9 +222,62 @@ pub enum Mode {
     Record,
 }
 
+impl Mode {
+    /// Where the configuration is silent. More instructions in the same time are told, and harm nobody yet.
+    pub fn of_metric(metric: Metric) -> Mode {
+        if metric == Metric::Instructions { Mode::Advise } else { Mode::default() }
+    }
+}
+
 impl SuiteSpec {
-    /// The mode of one benchmark: its own where it has one, else the suite's.
-    pub fn mode_of(&self, benchmark: &str) -> Mode {
-        self.benchmarks.get(benchmark).map_or(self.mode, |b| b.mode)
+    /// The mode of one benchmark's metric: the most particular that is given. Instructions gate only where they are
+    /// named.
+    pub fn mode_of(&self, benchmark: &str, metric: Metric) -> Mode {
+        let own = self.benchmarks.get(benchmark);
+        if let Some(mode) = own.and_then(|own| own.metrics.get(&metric)) {
+            return *mode;
+        }
+        let whole = own.and_then(|own| own.mode);
+        match (whole, self.metrics.get(&metric)) {
+            // What is recorded only is so in every metric.
+            (Some(Mode::Record), _) => Mode::Record,
+            (Some(mode), _) if metric != Metric::Instructions => mode,
+            (_, Some(mode)) => *mode,
+            _ if self.mode == Mode::Record => Mode::Record,
+            _ if metric == Metric::Instructions => Mode::of_metric(metric),
+            _ => self.mode,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_particular_mode_counts() {
+        let suite: SuiteSpec = serde_json::from_value(serde_json::json!({
+            "name": "s", "kind": "criterion", "mode": "gate",
+            "metrics": {"latency-p99": "advise"},
+            "benchmarks": {
+                "noisy": {"mode": "record"},
+                "told": {"mode": "advise"},
+                "counted": {"metrics": {"instructions": "gate", "time": "advise"}},
+            },
+        }))
+        .unwrap();
+        for (benchmark, metric, expect) in [
+            ("any", Metric::Time, Mode::Gate),
+            ("any", Metric::LatencyP99, Mode::Advise),
+            ("any", Metric::Instructions, Mode::Advise),
+            ("noisy", Metric::Time, Mode::Record),
+            ("noisy", Metric::Instructions, Mode::Record),
+            ("told", Metric::Time, Mode::Advise),
+            ("told", Metric::Instructions, Mode::Advise),
+            ("counted", Metric::Time, Mode::Advise),
+            ("counted", Metric::Instructions, Mode::Gate),
+        ] {
+            assert_eq!(suite.mode_of(benchmark, metric), expect, "{benchmark} {metric:?}");
+        }
     }
 }

@@ -19,6 +19,8 @@ pub enum Metric {
     QpsPerCore,
     /// Instructions of one iteration, counted by callgrind.
     Instructions,
+    /// What a criterion benchmark with a measurement of its own measures, of one iteration.
+    Own,
 }
 
 /// Whether a larger value is worse or better.
@@ -35,6 +37,8 @@ pub enum Unit {
     Nanoseconds,
     RequestsPerSecond,
     Instructions,
+    /// Whatever the benchmark counts.
+    Own,
 }
 
 impl Metric {
@@ -50,6 +54,7 @@ impl Metric {
             Metric::Time | Metric::LatencyP50 | Metric::LatencyP99 | Metric::LatencyP999 => Unit::Nanoseconds,
             Metric::QpsPerCore => Unit::RequestsPerSecond,
             Metric::Instructions => Unit::Instructions,
+            Metric::Own => Unit::Own,
         }
     }
 
@@ -67,6 +72,7 @@ impl Metric {
             Metric::LatencyP999 => "p99.9 latency",
             Metric::QpsPerCore => "QPS per core",
             Metric::Instructions => "instructions",
+            Metric::Own => "own measure",
         }
     }
 
@@ -79,6 +85,7 @@ impl Metric {
             Metric::LatencyP999 => "latency-p999",
             Metric::QpsPerCore => "qps-per-core",
             Metric::Instructions => "instructions",
+            Metric::Own => "own",
         }
     }
 }

@@ -8,7 +8,7 @@ pub mod job;
 pub mod metric;
 pub mod wire;
 
-pub use comparison::{Certainty, Comparison, Report, Verdict};
+pub use comparison::{Calibration, Certainty, Comparison, Report, Verdict};
 pub use environment::{Environment, MissingTool, Tool};
 pub use evidence::{
     Build, Evidence, Failure, FailureReason, Instructions, OneSided, Series, Side, Unaffected, Visit,

@@ -3,7 +3,7 @@
 use super::{Measure, Workplace};
 use crate::artifact::cache;
 use crate::disk;
-use crate::host::Watch;
+use crate::host::{self, Watch};
 use crate::measure::{self, Job};
 use crate::model::{Environment, Evidence, JobSpec, Trust};
 use crate::observe::Observer;
@@ -58,6 +58,9 @@ impl Measure for Here {
         place: &Workplace,
         observer: &dyn Observer,
     ) -> anyhow::Result<Evidence> {
+        if let Some(reason) = host::too_busy() {
+            anyhow::bail!(reason);
+        }
         let job = Job {
             spec: spec.clone(),
             repository: place.repository.clone(),

@@ -16,6 +16,7 @@ fn lease() -> Lease {
             limits: JobLimits::default(),
             budget: 0.01,
             seed: 1,
+            all: false,
         },
         fence: Fence(7),
         lease_ms: 30_000,

@@ -9,6 +9,9 @@ use crate::model::{Certainty, Comparison, Direction, Instructions, Metric, Mode,
 pub const CONFIRMED_BY_SIZE: f64 = 0.08;
 /// The second witness: instructions that changed in the same direction by this much or more.
 pub const WITNESSED_BY: f64 = 0.005;
+/// An instruction change: so many more or fewer, where the time is the same. Counts are exact, but what does one
+/// percent more work need not do harm.
+pub const INSTRUCTIONS_CHANGED_BY: f64 = 0.01;
 /// Stands for "unbounded" where nothing is known: JSON has no infinity.
 pub const UNBOUNDED: f64 = 1e6;
 
@@ -115,6 +118,7 @@ pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
         verdict,
         certainty: certainty(&judged, series.metric, verdict, instructions),
         mode: if series.metric.judged() { mode } else { Mode::Record },
+        mode_reason: None,
         smallest_visible: judged.smallest_visible(),
         spread: judged.sd,
         visits: u32::try_from(judged.visits).unwrap_or(u32::MAX),
@@ -122,6 +126,48 @@ pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
         minutes_to_settle: settles
             .filter(|minutes| verdict == Verdict::Inconclusive && *minutes > 0.0 && minutes.is_finite()),
     }
+}
+
+/// The row of a series' instruction counts, beside the row of its time; `None` where they were not counted or vary by
+/// themselves.
+///
+/// Counts have no noise, so their change is what it is: 1 % or more is called, less is equal. What it means follows from
+/// both witnesses: with the time unchanged, an *instruction change*; else it stands beside the time's own row, which
+/// says whether it confirms it.
+pub fn judge_instructions(series: &Series, time: &Comparison, mode: Mode) -> Option<Comparison> {
+    let counted = series.instructions.as_ref()?;
+    let (base, head) = counted.counts()?;
+    let change = head / base - 1.0;
+    let verdict = match change {
+        change if change >= INSTRUCTIONS_CHANGED_BY => Verdict::Slower,
+        change if change <= -INSTRUCTIONS_CHANGED_BY => Verdict::Faster,
+        _ => Verdict::Equal,
+    };
+    let certainty = match verdict {
+        Verdict::Equal | Verdict::Inconclusive => Certainty::NotApplicable,
+        _ if time.changed() => Certainty::Confirmed,
+        _ => Certainty::InstructionChange,
+    };
+    Some(Comparison {
+        suite: series.suite.clone(),
+        benchmark: series.benchmark.clone(),
+        metric: Metric::Instructions,
+        base,
+        head,
+        estimate: change,
+        low: change,
+        high: change,
+        verdict,
+        certainty,
+        // Beside a changed time it is no news of its own.
+        mode: if time.changed() { Mode::Record } else { mode },
+        mode_reason: None,
+        smallest_visible: INSTRUCTIONS_CHANGED_BY,
+        spread: 0.0,
+        visits: u32::try_from(counted.base.len()).unwrap_or(u32::MAX),
+        instructions: None,
+        minutes_to_settle: None,
+    })
 }
 
 /// How many visits have no usable value and are therefore left out.
@@ -167,10 +213,12 @@ fn certainty(judged: &Judged, metric: Metric, verdict: Verdict, instructions: Op
         (_, Metric::LatencyP50 | Metric::LatencyP99 | Metric::LatencyP999 | Metric::QpsPerCore) => {
             Certainty::Confirmed
         }
-        (_, Metric::Time) if judged.mean.abs() >= CONFIRMED_BY_SIZE.ln_1p() => Certainty::Confirmed,
+        (_, Metric::Time | Metric::Own) if judged.mean.abs() >= CONFIRMED_BY_SIZE.ln_1p() => {
+            Certainty::Confirmed
+        }
         (_, Metric::Time) if instructions.is_some_and(witnessed) => Certainty::Confirmed,
         // Instructions alone say nothing about time: shown, not blocking.
-        (_, Metric::Time | Metric::Instructions) => Certainty::LayoutSuspect,
+        (_, Metric::Time | Metric::Own | Metric::Instructions) => Certainty::LayoutSuspect,
     }
 }
 
@@ -260,6 +308,45 @@ mod tests {
                 (got, expect) => assert_eq!(got, expect),
             }
         }
+    }
+
+    #[test]
+    fn both_witnesses_together_say_what_changed() {
+        use Certainty::{Confirmed, InstructionChange, LayoutSuspect, NotApplicable};
+        use Verdict::{Equal, Faster, Slower};
+        // Times and instructions of the head against the base; what is said of time, what of instructions.
+        for (name, time, instructions, of_time, of_instructions) in [
+            ("confirmed", 1.05, 1.006, (Slower, Confirmed), (Equal, NotApplicable)),
+            ("confirmed", 1.05, 1.05, (Slower, Confirmed), (Slower, Confirmed)),
+            ("confirmed", 0.95, 0.96, (Faster, Confirmed), (Faster, Confirmed)),
+            ("layout suspect", 1.05, 1.004, (Slower, LayoutSuspect), (Equal, NotApplicable)),
+            ("layout suspect", 1.05, 0.95, (Slower, LayoutSuspect), (Faster, Confirmed)),
+            ("layout suspect", 0.95, 1.0, (Faster, LayoutSuspect), (Equal, NotApplicable)),
+            ("instruction change", 1.0, 1.012, (Equal, NotApplicable), (Slower, InstructionChange)),
+            ("instruction change", 1.0, 0.988, (Equal, NotApplicable), (Faster, InstructionChange)),
+            ("no change", 1.0, 1.009, (Equal, NotApplicable), (Equal, NotApplicable)),
+            ("confirmed by size", 1.2, 1.0, (Slower, Confirmed), (Equal, NotApplicable)),
+            ("confirmed by size", 1.2, 0.5, (Slower, Confirmed), (Faster, Confirmed)),
+            ("confirmed by size", 0.8, 1.0, (Faster, Confirmed), (Equal, NotApplicable)),
+        ] {
+            let mut counted = series(Metric::Time, around(time));
+            let (base, head) = (vec![1000.0], vec![1000.0 * instructions]);
+            counted.instructions = Some(Instructions { base, head });
+            let row = judge_series(&Rule::new(0.01, 10), &counted, Mode::Gate);
+            let shown = judge_instructions(&counted, &row, Mode::Advise).unwrap();
+            assert_eq!((row.verdict, row.certainty), of_time, "{name}: time {time}");
+            assert_eq!((shown.verdict, shown.certainty), of_instructions, "{name}: {instructions}");
+            assert!(!shown.blocks(), "shown, not blocking");
+            if shown.certainty == InstructionChange && shown.verdict == Slower {
+                let gated = judge_instructions(&counted, &row, Mode::Gate).unwrap();
+                assert!(gated.blocks(), "unless the configuration says so");
+            }
+        }
+        let mut varying = series(Metric::Time, around(1.0));
+        let (base, head) = (vec![1000.0, 1010.0], vec![1100.0, 1100.0]);
+        varying.instructions = Some(Instructions { base, head });
+        let row = judge_series(&Rule::new(0.01, 10), &varying, Mode::Gate);
+        assert_eq!(judge_instructions(&varying, &row, Mode::Advise), None, "what varies says nothing");
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! Stored evidence becomes the report, the same every time.
 
-use super::comparison::{judge_series, unusable};
-use super::sequential::Rule;
+use super::comparison::{judge_instructions, judge_ratios, judge_series, log_ratio, unusable};
+use super::sample::Moments;
+use super::sequential::{Decision, Rule};
 use crate::model::comparison::REPORT_SCHEMA;
-use crate::model::{Comparison, Evidence, Mode, Report, Series, SuiteSpec, Verdict};
+use crate::model::{
+    Calibration, Certainty, Comparison, Evidence, Metric, Mode, Report, Series, SuiteSpec, Unaffected,
+    Verdict,
+};
 use std::cmp::Ordering;
 
 /// Judges everything that a run saw. A pure function of the evidence.
@@ -14,11 +18,19 @@ pub fn judge(evidence: &Evidence) -> Report {
     let present = evidence.series.iter().filter(|s| s.metric.judged()).count();
     let judged_pairs = evidence.judged_pairs.max(u32::try_from(present).unwrap_or(u32::MAX)).max(1);
     let rule = Rule::new(evidence.spec.budget, judged_pairs);
-    let mut rows: Vec<Comparison> = evidence
-        .series
-        .iter()
-        .map(|series| judge_series(&rule, series, mode_of(&evidence.spec.suites, series)))
-        .collect();
+    let mut rows: Vec<Comparison> = Vec::new();
+    for series in &evidence.series {
+        let mode = |metric| mode_of(&evidence.spec.suites, series, metric);
+        let mut row = judge_series(&rule, series, mode(series.metric));
+        if is_unaffected(evidence, series) {
+            of_the_same_code(&mut row);
+        }
+        rows.extend(judge_instructions(series, &row, mode(Metric::Instructions)));
+        rows.push(row);
+    }
+    let same_code = evidence.series.iter().filter(|series| is_unaffected(evidence, series));
+    let of_itself = same_code.chain(&evidence.calibration);
+    let calibration = of_itself.filter_map(|series| calibrated(&rule, series)).collect();
     rows.sort_by(in_order_of_interest);
     let mut environment = evidence.environment.clone();
     environment.warnings.extend(evidence.series.iter().filter_map(left_out));
@@ -34,11 +46,13 @@ pub fn judge(evidence: &Evidence) -> Report {
         builds: evidence.builds.clone(),
         identical: evidence.identical.clone(),
         unaffected: evidence.unaffected.clone(),
+        calibration,
         environment,
         judged_pairs,
         budget: evidence.spec.budget,
         alpha: rule.alpha(),
         measure_seconds: seconds(evidence.measure_ms),
+        count_seconds: seconds(evidence.count_ms),
         build_seconds: evidence.builds.iter().map(|b| b.seconds).sum(),
     }
 }
@@ -56,12 +70,42 @@ fn in_order_of_interest(a: &Comparison, b: &Comparison) -> Ordering {
     group(a).cmp(&group(b)).then(size(b).total_cmp(&size(a))).then_with(|| name(a).cmp(&name(b)))
 }
 
-/// The mode that the configuration gives this series; suites that were discovered have none and gate.
-fn mode_of(suites: &[SuiteSpec], series: &Series) -> Mode {
+fn is_unaffected(evidence: &Evidence, series: &Series) -> bool {
+    let same = |same: &Unaffected| (&same.suite, &same.benchmark) == (&series.suite, &series.benchmark);
+    evidence.unaffected.iter().any(same)
+}
+
+/// What a series of no change says about the machine: by all of its visits, also those after the rule would have
+/// stopped. `None` with fewer than two usable ones.
+fn calibrated(rule: &Rule, series: &Series) -> Option<Calibration> {
+    let ratios: Vec<f64> = series.visits.iter().filter_map(log_ratio).collect();
+    let moments = Moments::of(&ratios)?;
+    Some(Calibration {
+        suite: series.suite.clone(),
+        benchmark: series.benchmark.clone(),
+        metric: series.metric,
+        estimate: moments.mean.exp_m1(),
+        spread: moments.sd,
+        visits: u32::try_from(ratios.len()).unwrap_or(u32::MAX),
+        alarm: judge_ratios(rule, &ratios).decision == Decision::Changed,
+    })
+}
+
+/// The clock disagrees with the code: layout, or an unlucky run, never the change that is judged.
+fn of_the_same_code(row: &mut Comparison) {
+    if row.changed() {
+        row.certainty = Certainty::LayoutSuspect;
+    }
+    row.mode = Mode::Record;
+    row.mode_reason = Some("its machine code is the same on both sides".into());
+}
+
+/// The mode that the configuration gives a metric of this series; suites that were discovered have none and gate.
+fn mode_of(suites: &[SuiteSpec], series: &Series, metric: Metric) -> Mode {
     suites
         .iter()
         .find(|suite| suite.name == series.suite)
-        .map_or_else(Mode::default, |suite| suite.mode_of(&series.benchmark.0))
+        .map_or_else(|| Mode::of_metric(metric), |suite| suite.mode_of(&series.benchmark.0, metric))
 }
 
 fn left_out(series: &Series) -> Option<String> {

@@ -5,7 +5,7 @@
 use crate::measure::{scene, stored, verdict_of};
 use crate::repository::Repository;
 use perfsuite::measure::{measure, measure_within};
-use perfsuite::model::{Certainty, FailureReason, Side, Tool, Verdict};
+use perfsuite::model::{Certainty, FailureReason, Metric, Side, Tool, Verdict};
 use perfsuite::observe::Unobserved;
 use perfsuite::sandbox::Preference;
 use std::time::Duration;
@@ -64,6 +64,82 @@ fn stated(c: &mut Criterion) {
             })
         });
     }
+    group.bench_function("more work, same time", |b| {
+        b.iter_custom(|iterations| {
+            for _ in 0..iterations {
+                black_box((0..black_box(100 + 30 * HEAD)).fold(1u64, |sum, n| sum.rotate_left(7) ^ n));
+            }
+            Duration::from_nanos(iterations * 1_000)
+        })
+    });
+    // Seeded at random: what a count is depends on them.
+    group.bench_function("suspect, hashed", |b| {
+        let map: std::collections::HashMap<u64, u64> = (0..500).map(|n| (n, n + HEAD)).collect();
+        b.iter_custom(|iterations| {
+            for n in 0..iterations {
+                black_box(map.get(&black_box(n % 1_000)));
+            }
+            Duration::from_nanos(iterations * (1_000 + 50 * HEAD))
+        })
+    });
+    group.bench_function("seeds", |b| {
+        use std::hash::BuildHasher;
+        let seeded = std::collections::hash_map::RandomState::new().hash_one(7) % 1_000;
+        b.iter_custom(taking(1_000 + seeded))
+    });
+    group.bench_function("reads its input", |b| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).unwrap();
+        b.iter_custom(taking(40 + line.len() as u64))
+    });
+    group.bench_function("grows", |b| {
+        let mut done = 0;
+        b.iter_custom(move |iterations| {
+            done += iterations;
+            Duration::from_nanos(iterations * done)
+        })
+    });
+    group.bench_function("has threads", |b| {
+        b.iter_custom(|iterations| {
+            std::thread::spawn(|| black_box(3)).join().unwrap();
+            Duration::from_nanos(iterations * 60)
+        })
+    });
+    group.bench_function("starts programs", |b| {
+        b.iter_custom(|iterations| {
+            // One of them is this one, which is not driven a second time.
+            let own = std::env::current_exe().unwrap();
+            assert!(!std::process::Command::new(own).arg("--bench").status().unwrap().success());
+            Duration::from_nanos(iterations * 70)
+        })
+    });
+    group.bench_function("forks", |b| {
+        extern "C" {
+            fn fork() -> i32;
+        }
+        b.iter_custom(|iterations| {
+            unsafe { fork() };
+            Duration::from_nanos(iterations * 80)
+        })
+    });
+    group.bench_function("jumping clock", |b| {
+        let mut batches = 0u64;
+        b.iter_custom(|iterations| {
+            batches += 1;
+            let jumped = if batches % 7 == 3 { 1_000_000_000 } else { 0 };
+            Duration::from_nanos(iterations * 90 + jumped)
+        })
+    });
+    group.bench_function("allocates without end", |b| {
+        b.iter_custom(|iterations| {
+            let mut size = 1usize << 30;
+            while HEAD == 1 {
+                std::mem::forget(black_box(Vec::<u8>::with_capacity(size)));
+                size *= 2;
+            }
+            Duration::from_nanos(iterations)
+        })
+    });
     let mut batches = 0;
     group.bench_function("panics", |b| {
         b.iter_custom(|iterations| {
@@ -116,30 +192,13 @@ fn ways(c: &mut Criterion) {
     group.bench_function("iter_with_setup", |b| b.iter_with_setup(made, |values| sum(&values)));
 }
 
-struct Cycles;
-
-impl measurement::Measurement for Cycles {
-    type Intermediate = ();
-    type Value = u64;
-    fn start(&self) {}
-    fn end(&self, (): ()) -> u64 { 1 }
-    fn add(&self, a: &u64, b: &u64) -> u64 { a + b }
-    fn zero(&self) -> u64 { 0 }
-    fn to_f64(&self, value: &u64) -> f64 { *value as f64 }
-    fn formatter(&self) -> &dyn measurement::ValueFormatter { unreachable!() }
-}
-
-fn cycles(c: &mut Criterion<Cycles>) {
-    c.bench_function("cycles", |b| b.iter(|| HEAD));
-}
-
-criterion_group!(plain, stated, ways);
+criterion_group!(plain, stated);
 criterion_group! {
-    name = own;
-    config = Criterion::default().with_measurement(Cycles).warm_up_time(Duration::from_millis(1));
-    targets = cycles
+    name = configured;
+    config = Criterion::default().warm_up_time(Duration::from_millis(1)).with_measurement(measurement::WallTime);
+    targets = ways
 }
-criterion_main!(plain, own);
+criterion_main!(plain, configured);
 "##;
 
 fn lock_step(preference: Preference) {
@@ -160,10 +219,20 @@ fn lock_step(preference: Preference) {
         ("stated/second of two", Verdict::Equal),
         ("stated/talks", Verdict::Equal),
         ("stated/faster #2", Verdict::Equal),
+        ("stated/reads its input", Verdict::Equal),
+        ("stated/seeds", Verdict::Equal),
+        ("stated/grows", Verdict::Equal),
+        ("stated/has threads", Verdict::Equal),
+        ("stated/starts programs", Verdict::Equal),
+        ("stated/forks", Verdict::Equal),
+        ("stated/jumping clock", Verdict::Equal),
+        ("stated/more work, same time", Verdict::Equal),
     ] {
         assert_eq!(verdict_of(&report, benchmark), Some(expect), "{benchmark} in {:?}", report.failures);
     }
-    let row = |name: &str| report.rows.iter().find(|row| row.benchmark.0 == name).unwrap();
+    let of =
+        |name: &str, metric| report.rows.iter().find(|row| row.benchmark.0 == name && row.metric == metric);
+    let row = |name: &str| of(name, Metric::Time).unwrap();
     let (more, same) = (row("stated/suspect, more work"), row("stated/suspect, same work"));
     assert_eq!((more.verdict, same.verdict), (Verdict::Slower, Verdict::Slower));
     assert_eq!(same.certainty, Certainty::LayoutSuspect, "{same:?}");
@@ -175,11 +244,25 @@ fn lock_step(preference: Preference) {
         assert_eq!(more.certainty, Certainty::Confirmed, "{more:?} {:?}", report.environment.warnings);
         assert!(more.instructions.is_some_and(|change| (0.1..0.6).contains(&change)), "{more:?}");
         assert!(same.instructions.is_some_and(|change| change.abs() < 0.005), "{same:?}");
+        let hashed = row("stated/suspect, hashed");
+        assert!(hashed.instructions.is_some_and(|change| change.abs() < 0.000_1), "{hashed:?}");
+        // On a machine that does ten things at once the time for counting may be over before its turn.
+        if let Some(counted) = of("stated/more work, same time", Metric::Instructions) {
+            assert_eq!((counted.verdict, counted.certainty), (Verdict::Slower, Certainty::InstructionChange));
+            assert!(!counted.blocks() && evidence.count_ms > 0, "{counted:?}");
+        } else {
+            let words = report.environment.warnings.join("\n");
+            assert!(words.contains("whose time did not change were not counted"), "{words}");
+        }
     }
     let slower = row("stated/slower (a|b)");
     assert_eq!((slower.base, slower.head), (1_000.0, 1_300.0));
     assert_eq!(
-        report.rows.iter().filter(|row| row.benchmark.0.starts_with("ways/")).count(),
+        report
+            .rows
+            .iter()
+            .filter(|row| row.benchmark.0.starts_with("ways/") && row.metric == Metric::Time)
+            .count(),
         8,
         "every way of iterating gives samples: {:?}",
         report.failures
@@ -206,13 +289,26 @@ fn lock_step(preference: Preference) {
     assert!(idle.output.contains("must call Bencher::iter"), "{}", idle.output);
     let less = failure("stated/one call less");
     assert!(less.output.contains("iterates 1 times, that of the other side 2 times"), "{}", less.output);
-    assert_eq!(report.failures.len(), 4, "{:?}", report.failures);
+    let hungry = failure("stated/allocates without end");
+    assert_eq!((hungry.side, hungry.reason), (Some(Side::Head), FailureReason::Panicked));
+    assert!(hungry.output.contains("memory allocation of"), "{}", hungry.output);
+    assert_eq!(report.failures.len(), 5, "{:?}", report.failures);
+
+    let seeds = evidence.series.iter().find(|series| series.benchmark.0 == "stated/seeds").unwrap();
+    let hashes: Vec<f64> = seeds.visits.iter().map(|visit| visit.base).collect();
+    assert!(seeds.visits.iter().all(|visit| visit.base == visit.head), "both sides hash alike");
+    assert!(hashes.windows(2).any(|pair| pair[0] != pair[1]), "and another way in each visit");
 
     let mut sided: Vec<_> = report.one_sided.iter().map(|o| (o.benchmark.0.as_str(), o.side)).collect();
     sided.sort();
     assert_eq!(sided, [("added", Side::Head), ("gone", Side::Base)]);
+    let other = |name: &str| {
+        let one = report.one_sided.iter().find(|one| one.benchmark.0 == name).unwrap();
+        one.other_name.as_ref().map(|id| id.0.as_str())
+    };
+    assert_eq!((other("gone"), other("added")), (Some("added"), Some("gone")), "the same code");
     let words = report.environment.warnings.join("\n");
-    assert!(words.contains("cycles is not measured: its measurement is not time"), "{words}");
+    assert!(words.contains("every batch of theirs begins afresh: stated/grows"), "{words}");
     assert!(!words.contains("criterion itself"), "{words}");
     assert_eq!(
         std::fs::read(repository.path().join("Cargo.lock")).unwrap(),
@@ -264,7 +360,7 @@ use criterion::{BenchmarkFilter, BenchmarkId, Criterion, criterion_group, criter
 use std::hint::black_box;
 
 fn work(c: &mut Criterion) {
-    // Names a type of the crate `regex`, which the stand-in does without.
+    // The stand-in takes any regex, so that nothing says what this one is.
     let _of_criterion_alone = |regex| BenchmarkFilter::Regex(regex);
     let mut group = c.benchmark_group("sum (a|b) [1.5]");
     group.bench_function(BenchmarkId::from_parameter(300), |b| {
@@ -304,4 +400,131 @@ fn a_head_that_does_not_compile_is_the_heads_fault() {
     let broken = report.broken_build().expect("a build that says so");
     assert_eq!(broken.side, Side::Head);
     assert!(broken.error.as_deref().unwrap_or_default().contains("mismatched types"), "{broken:?}");
+}
+
+#[test]
+fn benches_of_one_package_are_told_apart() {
+    let bench = |body: &str| {
+        format!(
+            "use criterion::{{Criterion, criterion_group, criterion_main}};\n\
+             fn taking(ns: u64) -> impl FnMut(u64) -> std::time::Duration {{\n\
+                 move |n| std::time::Duration::from_nanos(n * ns)\n\
+             }}\n\
+             fn work(c: &mut Criterion) {{\n{body}\n}}\n\
+             criterion_group!(benches, work);\ncriterion_main!(benches);\n"
+        )
+    };
+    let one = |ns: u64| bench(&format!("c.bench_function(\"shared\", |b| b.iter_custom(taking({ns})));"));
+    const OTHER: &str = r#"
+c.bench_function("shared", |b| b.iter_custom(taking(10)));
+c.bench_function("single", |b| b.iter_custom(taking(10)));
+if c.final_summary() == () { std::process::exit(0) }
+c.bench_function("never reached", |b| b.iter_custom(taking(10)));
+"#;
+    let Some(repository) = on_criterion(&one(100)) else { return };
+    repository.write("benches/other.rs", &bench(OTHER));
+    repository.write(
+        "benches/foreign.rs",
+        "fn main() { loop { std::thread::sleep(std::time::Duration::from_secs(1)) } }\n",
+    );
+    let manifest = std::fs::read_to_string(repository.path().join("Cargo.toml")).unwrap();
+    let more =
+        "[[bench]]\nname = \"other\"\nharness = false\n[[bench]]\nname = \"foreign\"\nharness = false\n";
+    repository.write("Cargo.toml", &format!("{manifest}\n{more}"));
+    let base = repository.commit("base");
+    repository.write("benches/work.rs", &one(130));
+    let head = repository.commit("head");
+
+    let mut scene = scene(&repository, &base, &head, Preference::Auto);
+    scene.job.spec.limits.calibrate_seconds = 60;
+    let (evidence, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    assert_eq!(report.failures, []);
+    assert_eq!(evidence.identical, ["fixture/other"]);
+    // The other executable has one of that name, though it is identical and so is not run.
+    let ids: Vec<_> = evidence.series.iter().map(|series| series.benchmark.0.as_str()).collect();
+    assert_eq!(ids, ["work/shared"]);
+    let words = report.environment.warnings.join("\n");
+    assert!(words.contains("bench `fixture/foreign` is left out: it does not use criterion"), "{words}");
+    assert!(!words.contains("before it has named"), "nothing of it is compared: {words}");
+    let itself: Vec<_> =
+        report.calibration.iter().map(|c| (c.benchmark.0.as_str(), c.visits, c.alarm)).collect();
+    assert_eq!(itself, [("work/shared", 20, false)], "it takes as long as itself");
+
+    scene.job.spec.all = true;
+    let (evidence, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    let mut ids: Vec<_> = evidence.series.iter().map(|series| series.benchmark.0.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["other/shared", "single", "work/shared"]);
+    let (agree, disagree) = report.clock_against_code();
+    assert_eq!((agree.len(), disagree.len()), (2, 0), "{:?}", report.rows);
+    assert!(!report.has_same_code(), "nothing was left out");
+    let words = report.environment.warnings.join("\n");
+    assert!(words.contains("bench `other` ends by itself before it has named all"), "{words}");
+}
+
+#[test]
+fn a_measurement_of_its_own_is_left_to_criterion_itself() {
+    const OWN: &str = r#"
+use criterion::*;
+
+struct Cycles;
+
+impl measurement::Measurement for Cycles {
+    type Intermediate = ();
+    type Value = u64;
+    fn start(&self) {}
+    fn end(&self, (): ()) -> u64 { 1 }
+    fn add(&self, a: &u64, b: &u64) -> u64 { a + b }
+    fn zero(&self) -> u64 { 0 }
+    fn to_f64(&self, value: &u64) -> f64 { *value as f64 }
+    fn formatter(&self) -> &dyn measurement::ValueFormatter { self }
+}
+
+impl measurement::ValueFormatter for Cycles {
+    fn scale_values(&self, _: f64, _: &mut [f64]) -> &'static str { "cycles" }
+    fn scale_throughputs(&self, _: f64, _: &Throughput, _: &mut [f64]) -> &'static str { "cycles/s" }
+    fn scale_for_machines(&self, _: &mut [f64]) -> &'static str { "cycles" }
+}
+
+fn cycles(c: &mut Criterion<Cycles>) {
+    c.bench_function("cycles", |b| {
+        b.iter_custom(|iterations| {
+            // Criterion warms up by the clock, whatever is measured.
+            std::thread::sleep(std::time::Duration::from_micros(200));
+            iterations * 12
+        })
+    });
+}
+
+fn time(c: &mut Criterion) {
+    c.bench_function("time", |b| b.iter_custom(|n| std::time::Duration::from_nanos(n * HEAD)));
+}
+
+const HEAD: u64 = 10;
+
+criterion_group!(plain, time);
+criterion_group! {
+    name = own;
+    config = Criterion::default().with_measurement(Cycles);
+    targets = cycles
+}
+criterion_main!(plain, own);
+"#;
+    let Some(repository) = on_criterion(OWN) else { return };
+    let base = repository.commit("base");
+    repository.write("benches/work.rs", &OWN.replace("HEAD: u64 = 10", "HEAD: u64 = 13"));
+    let head = repository.commit("head");
+    let scene = scene(&repository, &base, &head, Preference::Auto);
+    let (evidence, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+    assert_eq!(report.failures, []);
+    assert_eq!(verdict_of(&report, "time"), Some(Verdict::Slower), "{:?}", report.rows);
+    let paired =
+        |series: &perfsuite::model::Series| series.visits.iter().all(|visit| !visit.pairs.is_empty());
+    let lock_step: Vec<_> =
+        evidence.series.iter().map(|s| (s.benchmark.0.as_str(), s.metric, paired(s))).collect();
+    assert!(lock_step.contains(&("time", Metric::Time, true)), "{lock_step:?}");
+    assert!(lock_step.contains(&("cycles", Metric::Own, false)), "{lock_step:?}");
+    assert_eq!(verdict_of(&report, "cycles"), Some(Verdict::Equal), "{:?}", report.rows);
+    let words = report.environment.warnings.join("\n");
+    assert!(words.contains("cycles has a measurement of its own"), "{words}");
 }

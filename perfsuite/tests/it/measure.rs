@@ -7,7 +7,7 @@ use crate::repository::Repository;
 use perfsuite::measure::{Job, Stopped, measure, measure_within};
 use perfsuite::model::wire::{Phase, Progress};
 use perfsuite::model::{
-    Evidence, FailureReason, JobId, JobLimits, JobSpec, Report, Sha, Side, Trust, Verdict,
+    Comparison, Evidence, FailureReason, JobId, JobLimits, JobSpec, Metric, Report, Sha, Side, Trust, Verdict,
 };
 use perfsuite::observe::{Observer, Unobserved};
 use perfsuite::sandbox::{Preference, Sandbox};
@@ -37,6 +37,7 @@ pub fn scene(repository: &Repository, base: &str, head: &str, preference: Prefer
         limits: JobLimits { measure_seconds: 300, ..JobLimits::default() },
         budget: 0.01,
         seed: 7,
+        all: false,
     };
     let job = Job {
         spec,
@@ -59,7 +60,8 @@ pub fn stored(evidence: Evidence) -> (Evidence, Report) {
 }
 
 pub fn verdict_of(report: &Report, benchmark: &str) -> Option<Verdict> {
-    report.rows.iter().find(|row| row.benchmark.0 == benchmark).map(|row| row.verdict)
+    let is_it = |row: &&Comparison| row.benchmark.0 == benchmark && row.metric != Metric::Instructions;
+    report.rows.iter().find(is_it).map(|row| row.verdict)
 }
 
 const BASE: &str = r#"

@@ -18,6 +18,7 @@ fn spec() -> JobSpec {
         paths: vec![],
         on: "push".into(),
         mode: Mode::default(),
+        metrics: BTreeMap::new(),
         benchmarks: BTreeMap::new(),
     };
     JobSpec {
@@ -30,6 +31,7 @@ fn spec() -> JobSpec {
         limits: JobLimits::default(),
         budget: 0.01,
         seed: 1,
+        all: false,
     }
 }
 
@@ -50,6 +52,7 @@ fn sound() -> Evidence {
             Build { side: Side::Base, commit: sha("a"), seconds: 1.0, error: None },
             Build { side: Side::Head, commit: sha("b"), seconds: 1.0, error: Some("no".into()) },
         ],
+        calibration: vec![series.clone()],
         series: vec![series],
         failures: vec![Failure {
             suite: "widgets".into(),
@@ -62,6 +65,7 @@ fn sound() -> Evidence {
             suite: "widgets".into(),
             benchmark: BenchmarkId("widgets/three".into()),
             side: Side::Head,
+            other_name: None,
         }],
         judged_pairs: 1,
         identical: vec!["widgets/four".into()],
@@ -69,6 +73,7 @@ fn sound() -> Evidence {
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,
+        count_ms: 0,
     }
 }
 

@@ -144,6 +144,7 @@ fn balance(report: &Report, facts: &Facts<'_>) -> String {
         (facts.suspects.len(), "perhaps moved by layout".into()),
         (facts.equal.len(), format!("equal within {}", format::percent(EQUAL_WITHIN))),
         (facts.inconclusive.len(), "inconclusive".into()),
+        (facts.instruction_changes.len(), "with other instructions in the same time".into()),
         (facts.shown.len(), "shown, not judged".into()),
         (report.failures.len(), "failed".into()),
         (report.one_sided.len(), "on one side only".into()),

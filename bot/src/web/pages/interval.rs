@@ -97,6 +97,7 @@ mod tests {
             verdict: Verdict::Slower,
             certainty: Certainty::Confirmed,
             mode: Mode::Gate,
+            mode_reason: None,
             smallest_visible: 0.025,
             spread: 0.01,
             visits: 10,

@@ -3,9 +3,10 @@
 use crate::db::overview::JobSummary;
 use crate::format;
 use crate::queue::JobState;
+use crate::render::words;
 use askama::Template;
 use askama::filters::HtmlSafe;
-use perfsuite::model::{Certainty, Comparison, Report, Verdict};
+use perfsuite::model::{Certainty, Comparison, Metric, Report, Verdict};
 
 /// A time: how long ago, with the exact time behind it.
 #[derive(Template)]
@@ -75,6 +76,7 @@ impl Kind {
 pub fn kind_of(row: &Comparison) -> Kind {
     match row.verdict {
         _ if row.certainty == Certainty::LayoutSuspect => Kind::Unsure,
+        _ if row.metric == Metric::Instructions && !row.blocks() => Kind::Quiet,
         Verdict::Slower => Kind::Slower,
         Verdict::Faster => Kind::Faster,
         Verdict::Equal => Kind::Equal,
@@ -113,9 +115,14 @@ pub fn verdict_word(verdict: Verdict) -> &'static str {
 /// A row's verdict, with its certainty where that is in doubt.
 pub fn verdict(row: &Comparison) -> Badge {
     let word = verdict_word(row.verdict);
+    if row.metric == Metric::Instructions {
+        return Badge::new(kind_of(row), words::verdict(row).1);
+    }
     match row.certainty {
         Certainty::LayoutSuspect => Badge::new(kind_of(row), format!("{word}, perhaps layout")),
-        Certainty::Confirmed | Certainty::NotApplicable => Badge::new(kind_of(row), word),
+        Certainty::Confirmed | Certainty::InstructionChange | Certainty::NotApplicable => {
+            Badge::new(kind_of(row), word)
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use crate::queue::JobState;
 use crate::render::words;
 use crate::runs::Loaded;
 use askama::Template;
-use perfsuite::model::{Certainty, Comparison, Environment, Failure, JobId, Report, Sha, Tool, Verdict};
+use perfsuite::model::{
+    Certainty, Comparison, Environment, Failure, JobId, Metric, Report, Sha, Tool, Verdict,
+};
 
 /// How often the page of a run under way renews itself.
 const REFRESH_SECONDS: u32 = 5;
@@ -40,10 +42,12 @@ pub enum Show {
     Only(Verdict),
     /// Changed, perhaps by the program's layout alone.
     Suspect,
+    /// What was counted, not timed.
+    Instructions,
 }
 
 impl Show {
-    const CHOICES: [Show; 7] = [
+    const CHOICES: [Show; 8] = [
         Show::All,
         Show::Changed,
         Show::Only(Verdict::Slower),
@@ -51,6 +55,7 @@ impl Show {
         Show::Suspect,
         Show::Only(Verdict::Inconclusive),
         Show::Only(Verdict::Equal),
+        Show::Instructions,
     ];
 
     /// Anything that is no choice shows all.
@@ -71,14 +76,20 @@ impl Show {
             Show::Changed => "changed",
             Show::Only(verdict) => super::parts::verdict_word(verdict),
             Show::Suspect => "perhaps layout",
+            Show::Instructions => "instructions",
         }
     }
 
     fn takes(self, row: &Comparison) -> bool {
         match self {
             Show::All => true,
-            Show::Changed => row.changed(),
-            Show::Only(verdict) => row.verdict == verdict && row.certainty != Certainty::LayoutSuspect,
+            Show::Changed => row.changed() && row.metric != Metric::Instructions,
+            Show::Only(verdict) => {
+                row.verdict == verdict
+                    && row.certainty != Certainty::LayoutSuspect
+                    && row.metric != Metric::Instructions
+            }
+            Show::Instructions => row.metric == Metric::Instructions,
             Show::Suspect => row.certainty == Certainty::LayoutSuspect,
         }
     }
@@ -261,12 +272,12 @@ fn report_view(report: &Report, show: Show) -> ReportView {
             .one_sided
             .iter()
             .map(|row| {
-                format!(
-                    "{}/{}: on the {} only",
-                    clean(&row.suite),
-                    clean(&row.benchmark.0),
-                    row.side.as_str()
-                )
+                let (suite, name) = (clean(&row.suite), clean(&row.benchmark.0));
+                let other = row.other_name.as_ref().map(|other| {
+                    format!("; {} runs the same machine code on the other side: renamed?", clean(&other.0))
+                });
+                let other = other.unwrap_or_default();
+                format!("{suite}/{name}: on the {} only{other}", row.side.as_str())
             })
             .collect(),
         identical: report.same_code().map(clean).collect(),
@@ -334,9 +345,18 @@ fn environment(environment: &Environment) -> Vec<Fact> {
     add("Compiler", environment.rustc.clone());
     add("Microcode", environment.microcode.clone());
     add("Frequency governor", environment.governor.clone());
-    add("Multithreading", environment.smt.map(|smt| if smt { "on" } else { "off" }.into()));
+    add("Multithreading", environment.smt.map(on_or_off));
     add("Time stolen", environment.steal.map(format::percent));
     add("Load before", environment.load_before.map(|load| format!("{load:.2}")));
+    add("Load after", environment.load_after.map(|load| format!("{load:.2}")));
+    add("Used by others meanwhile", environment.others.map(format::percent));
+    add("Faster while cool (turbo)", environment.turbo.map(on_or_off));
+    add("Virtual machine", environment.virtualised.map(|yes| if yes { "yes" } else { "no" }.into()));
+    add("Kept on one core", environment.pinning.map(|yes| if yes { "yes" } else { "not possible" }.into()));
     add("Sandbox", Some(environment.sandbox.clone()));
     facts
+}
+
+fn on_or_off(on: bool) -> String {
+    if on { "on" } else { "off" }.into()
 }

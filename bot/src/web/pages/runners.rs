@@ -2,6 +2,8 @@
 
 use super::parts::{Badge, Kind, When, clean, standing};
 use super::{Page, Site, render};
+use crate::calibration::{self, Observation, Summary};
+use crate::db::calibrations;
 use crate::db::overview::{self, OpenJob};
 use crate::db::runners::{self, Runner};
 use crate::format;
@@ -32,6 +34,9 @@ struct RunnerView {
     machine: String,
     system: String,
     job: Option<String>,
+    /// Why nothing that it measures blocks.
+    quarantine: Option<String>,
+    calibration: Option<String>,
 }
 
 struct JobView {
@@ -52,12 +57,14 @@ pub async fn show(State(site): State<Site>) -> Page {
     let mut jobs = overview::open_jobs(&site.db, JOBS_MAX + 1).await?;
     let cut = jobs.len() as i64 > JOBS_MAX;
     jobs.truncate(JOBS_MAX as usize);
+    let mut views = Vec::new();
+    for runner in runners.iter().filter(|runner| runner.revoked_ms.is_none()) {
+        let since_ms = now_ms - calibration::WINDOW_MS;
+        let seen = calibrations::of_runner(site.db.pool(), &runner.id, since_ms).await?;
+        views.push(runner_view(runner, &jobs, &seen, now_ms));
+    }
     render(&RunnersPage {
-        runners: runners
-            .iter()
-            .filter(|runner| runner.revoked_ms.is_none())
-            .map(|runner| runner_view(runner, &jobs, now_ms))
-            .collect(),
+        runners: views,
         hidden: jobs.iter().any(|job| job.private),
         jobs: job_views(&jobs, now_ms),
         cut,
@@ -84,12 +91,37 @@ fn job_views(jobs: &[OpenJob], now_ms: i64) -> Vec<JobView> {
         .collect()
 }
 
-fn runner_view(runner: &Runner, jobs: &[OpenJob], now_ms: i64) -> RunnerView {
+/// What the last month's measurements of benchmarks against themselves come to, in words.
+fn calibration_words(seen: &[Observation]) -> Option<String> {
+    let summary = Summary::of(seen);
+    if summary.measurements == 0 {
+        return None;
+    }
+    let standings = [
+        (summary.good, "may block"),
+        (summary.noisy, "noisy, so recorded only"),
+        (summary.doubtful, "doubtful, so told only"),
+        (summary.uncalibrated, "measured too little"),
+    ];
+    let standings = standings.into_iter().filter(|(count, _)| *count > 0);
+    let standings: Vec<String> =
+        standings.map(|(count, words)| format!("{} {words}", format::thousands(count as f64))).collect();
+    Some(format!(
+        "Benchmarks: {}. {} of {} of identical code raised an alarm.",
+        standings.join(", "),
+        format::thousands(summary.alarms as f64),
+        format::count(summary.measurements, "measurement", "measurements")
+    ))
+}
+
+fn runner_view(runner: &Runner, jobs: &[OpenJob], seen: &[Observation], now_ms: i64) -> RunnerView {
+    let quarantine = calibration::quarantine(seen);
     let current = jobs.iter().find(|open| open.job.runner_id.as_deref() == Some(runner.id.as_str()));
     let alive = runner.seen_ms.is_some_and(|seen_ms| seen_ms >= now_ms - RUNNER_ALIVE_MS);
     let state = match (runner.seen_ms, alive, current) {
         (None, ..) => Badge::new(Kind::Waiting, "never heard of"),
         (_, false, _) => Badge::new(Kind::Broken, "silent"),
+        (_, true, _) if quarantine.is_some() => Badge::new(Kind::Unsure, "in quarantine"),
         (_, true, Some(_)) => Badge::new(Kind::Running, "at work"),
         (_, true, None) => Badge::new(Kind::Fine, "ready"),
     };
@@ -122,6 +154,8 @@ fn runner_view(runner: &Runner, jobs: &[OpenJob], now_ms: i64) -> RunnerView {
             .map(|text| clean(text))
             .collect::<Vec<_>>()
             .join(", "),
+        quarantine,
+        calibration: calibration_words(seen),
         job: current.filter(|open| !open.private).map(|open| open.job.id.0.clone()),
     }
 }

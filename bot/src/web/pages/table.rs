@@ -84,6 +84,7 @@ fn notes(row: &Comparison) -> Vec<String> {
         Mode::Advise => notes.push("advises only".into()),
         Mode::Record => notes.push("recorded only".into()),
     }
+    notes.extend(row.mode_reason.as_deref().map(clean));
     if !row.metric.judged() {
         notes.push("shown, not judged".into());
     }

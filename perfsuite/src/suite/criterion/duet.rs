@@ -6,7 +6,7 @@
 //! places that an allocator finds matter too; and each process runs from one of several copies of its executable, since
 //! so do the pages that it is loaded into.
 
-use super::player::{Ended, Player, Took};
+use super::player::{Ended, Part, Player, Took};
 use super::{Bench, Benchmark};
 use crate::load::affinity::{self, Pinned};
 use crate::model::{Side, Visit};
@@ -28,6 +28,10 @@ const VISIT: Duration = Duration::from_millis(50);
 const SHAPES: [(u32, u32); 6] = [(5, 4), (5, 2), (3, 2), (2, 2), (2, 1), (1, 1)];
 /// A routine that takes longer than this needs no warming up.
 const COLD: Duration = Duration::from_millis(25);
+/// Batches on one state that are watched for growth: a visit's.
+const GROWTH_BATCHES: usize = 5;
+/// The last of them against the second; less than that is caches and noise.
+const GROWTH_MIN: f64 = 1.5;
 /// Copies of each executable that visits choose from.
 const COPIES: u32 = 6;
 /// Iterations of a batch: a nanosecond each is as fast as anything is.
@@ -42,9 +46,21 @@ pub(super) struct Plan {
     warmed: bool,
     /// On one core, with whoever drives it. Not where it has threads of its own.
     pinned: bool,
+    /// Its state grows as it runs: every batch gets a fresh one.
+    grows: bool,
+    /// From the start of a process to where its benchmark is reached, with the set-up on the way.
+    reached: Duration,
 }
 
 impl Plan {
+    pub(super) fn grows(&self) -> bool {
+        self.grows
+    }
+
+    pub(super) fn reached(&self) -> Duration {
+        self.reached
+    }
+
     /// Iterations that fit into a time shorter than a batch's; at least one.
     pub(super) fn iterations_within(&self, limit: Duration) -> u64 {
         ((self.iterations as f64 * (nanos(limit) / nanos(BATCH)).min(1.0)) as u64).max(1)
@@ -58,34 +74,82 @@ pub(super) fn plan(
     rng: &mut StdRng,
     patience: Duration,
 ) -> Result<Plan, Ended> {
-    let until = Instant::now() + patience;
-    let mut player = start(bench, benchmark, Side::Base, rng, until)?;
+    let began = Instant::now();
+    let until = began + patience;
+    let seed = rng.random();
+    let mut player = start(bench, benchmark, Side::Base, seed, rng, until)?;
     player.ready()?;
+    let reached = began.elapsed();
     let began = Instant::now();
     player.state()?;
     let state_ns = nanos(began.elapsed());
     // The first iteration pays for what is done once in a process, and tells little.
     player.run(1)?;
-    let mut tried = 1;
-    let (iterations, batch_ns) = loop {
-        let took = player.run(tried)?;
-        let wanted = sized(took, tried);
-        if wanted <= tried.saturating_mul(2) {
-            break (wanted, took.wall_ns / tried as f64 * wanted as f64);
-        }
-        tried = wanted.min(tried * 8);
-    };
-    let (states, pairs) = shape(batch_ns, state_ns);
-    let warmed = batch_ns < nanos(COLD);
+    let mut sizing = size(&mut player, false)?;
+    let grows = sizing.batch_ns < nanos(COLD) && grows(&mut player, sizing.iterations)?;
+    if grows {
+        player.state()?;
+        sizing = size(&mut player, true)?;
+    }
+    let Sizing { iterations, batch_ns } = sizing;
+    let (states, pairs) = if grows { shape_of_fresh(batch_ns, state_ns) } else { shape(batch_ns, state_ns) };
+    let warmed = batch_ns < nanos(COLD) && !grows;
     let mut alone = is_alone(&mut player, iterations)?;
     drop(player);
     // The head may be what brings threads.
-    let mut head = start(bench, benchmark, Side::Head, rng, until)?;
+    let mut head = start(bench, benchmark, Side::Head, seed, rng, until)?;
     head.ready()?;
     head.state()?;
     head.run(1)?;
     alone &= is_alone(&mut head, iterations)?;
-    Ok(Plan { iterations, states, pairs, warmed, pinned: alone })
+    Ok(Plan { iterations, states, pairs, warmed, pinned: alone, grows, reached })
+}
+
+/// How many iterations make a batch, and what such a batch takes.
+#[derive(Clone, Copy)]
+struct Sizing {
+    iterations: u64,
+    batch_ns: f64,
+}
+
+/// Tries larger and larger batches, each on a state of its own where `fresh`.
+fn size(player: &mut Player, fresh: bool) -> Result<Sizing, Ended> {
+    let mut tried = 1;
+    loop {
+        if fresh {
+            player.state()?;
+        }
+        let took = player.run(tried)?;
+        let wanted = sized(took, tried);
+        if wanted <= tried.saturating_mul(2) {
+            let batch_ns = took.wall_ns / tried as f64 * wanted as f64;
+            return Ok(Sizing { iterations: wanted, batch_ns });
+        }
+        tried = wanted.min(tried * 8);
+    }
+}
+
+/// Whether a benchmark costs more the longer it runs, because its state grows with every iteration: seen twice, since
+/// a machine may be slow by itself once.
+fn grows(player: &mut Player, iterations: u64) -> Result<bool, Ended> {
+    for _ in 0..2 {
+        player.state()?;
+        let mut took = Vec::with_capacity(GROWTH_BATCHES);
+        for _ in 0..GROWTH_BATCHES {
+            took.push(player.run(iterations)?.ns);
+        }
+        if !is_growth(&took) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Every batch after the first, which warms up, costs more than the one before, and the last half as much again.
+fn is_growth(took: &[f64]) -> bool {
+    let Some(warm) = took.get(1..) else { return false };
+    let rises = warm.windows(2).all(|pair| pair[1] > pair[0]);
+    rises && warm.len() > 1 && warm[warm.len() - 1] > GROWTH_MIN * warm[0]
 }
 
 /// Whether a batch runs on its process's one thread and waits for nobody.
@@ -101,11 +165,12 @@ fn start<'a>(
     bench: &'a Bench<'a>,
     benchmark: &Benchmark,
     side: Side,
+    seed: u64,
     rng: &mut StdRng,
     until: Instant,
 ) -> Result<Player<'a>, Ended> {
     let program = copy(bench, benchmark, side, rng)?;
-    Player::start(&[], bench, side, benchmark.executable(side), &program, &benchmark.name, until)
+    Player::start(bench, &Part { tool: &[], benchmark, side, program: &program, seed, until })
 }
 
 /// One visit: the raw times of an iteration in every pair of batches.
@@ -121,14 +186,15 @@ pub(super) fn visit(
     let _pinned = if plan.pinned { pin(rng) } else { None };
     let first = if rng.random_bool(0.5) { Side::Base } else { Side::Head };
     let until = Instant::now() + patience;
+    let seed = rng.random();
     let mut players = match first {
         Side::Base => {
-            let base = start(bench, benchmark, Side::Base, rng, until)?;
-            [base, start(bench, benchmark, Side::Head, rng, until)?]
+            let base = start(bench, benchmark, Side::Base, seed, rng, until)?;
+            [base, start(bench, benchmark, Side::Head, seed, rng, until)?]
         }
         Side::Head => {
-            let head = start(bench, benchmark, Side::Head, rng, until)?;
-            [start(bench, benchmark, Side::Base, rng, until)?, head]
+            let head = start(bench, benchmark, Side::Head, seed, rng, until)?;
+            [start(bench, benchmark, Side::Base, seed, rng, until)?, head]
         }
     };
     let mut calls = [0; 2];
@@ -176,6 +242,14 @@ fn shape(batch_ns: f64, state_ns: f64) -> (u32, u32) {
         |(states, pairs): (u32, u32)| f64::from(2 * states) * (state_ns + f64::from(pairs + 1) * batch_ns);
     let fits = SHAPES.into_iter().find(|&shape| cost(shape) <= 1.1 * nanos(VISIT));
     fits.unwrap_or(SHAPES[SHAPES.len() - 1])
+}
+
+/// Pairs on states of their own, without a batch to warm up.
+fn shape_of_fresh(batch_ns: f64, state_ns: f64) -> (u32, u32) {
+    /// As many batches as other benchmarks get.
+    const STATES_MAX: f64 = 20.0;
+    let cost = 2.0 * (state_ns + batch_ns).max(1.0);
+    ((nanos(VISIT) / cost).clamp(1.0, STATES_MAX) as u32, 1)
 }
 
 fn either_order(rng: &mut StdRng) -> [Side; 2] {
@@ -248,5 +322,22 @@ mod tests {
         assert_eq!(shape(1e6, 1e7), (2, 2), "a state that takes 10 ms is made less often");
         assert_eq!(shape(2e6, 0.0), (3, 2));
         assert_eq!(shape(3e9, 0.0), (1, 1));
+        assert_eq!(shape_of_fresh(1e6, 1e3), (20, 1));
+        assert_eq!(shape_of_fresh(1e6, 4e6), (5, 1));
+        assert_eq!(shape_of_fresh(3e9, 0.0), (1, 1));
+    }
+
+    #[test]
+    fn growth_is_told_from_noise() {
+        for (took, expect) in [
+            (&[9.0, 10.0, 12.0, 14.0, 16.0][..], true),
+            (&[30.0, 10.0, 12.0, 14.0, 16.0], true),
+            (&[9.0, 10.0, 10.1, 10.2, 10.3], false),
+            (&[9.0, 10.0, 30.0, 10.0, 16.0], false),
+            (&[9.0, 10.0], false),
+            (&[], false),
+        ] {
+            assert_eq!(is_growth(took), expect, "{took:?}");
+        }
     }
 }

@@ -2,40 +2,56 @@
 //!
 //! A process that runs N iterations and one that runs 3 N differ by 2 N iterations and nothing else, so what starting up
 //! and setting up cost falls out. Counting makes a program some fifty times slower, so only benchmarks are counted whose
-//! time is suspect.
+//! time is suspect and, as far as a part of the time goes, those whose code changed.
 
 use super::duet::{Plan, copy};
-use super::player::{Ended, Player};
+use super::player::{Ended, Part, Player};
 use super::{Bench, Benchmark};
 use crate::model::{Instructions, Side};
+use crate::verdict::comparison::INSTRUCTIONS_CHANGED_BY;
 use rand::rngs::StdRng;
 use std::time::{Duration, Instant};
 
 /// The counts are asked for by nobody but us: nothing is written.
 const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
-/// Counts of each side, so that one that varies is seen.
+/// Of both sides' random numbers in every count.
+const SEED: u64 = 0x5eed;
+/// Counts of each side where much rests on them, so that one that varies is seen.
 const COUNTS: usize = 2;
 /// The shorter run, on the clock of an uncounted one. Fifty times that is a tenth of a second, and three times that the
 /// longer run.
 const SHORT: Duration = Duration::from_micros(500);
+
+/// How far counting one benchmark may go.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Of one process.
+    pub(super) patience: Duration,
+    /// No process begins after this.
+    pub(super) end: Instant,
+    /// Much rests on the counts.
+    pub(super) suspect: bool,
+}
 
 /// Whether there is a callgrind to ask.
 pub(super) fn can_count() -> bool {
     crate::host::on_path(CALLGRIND[0])
 }
 
-/// Counts one benchmark on both sides. `None` when the time was over, or callgrind did not say.
+/// Counts one benchmark on both sides; a second time where the first count shows a change, or where the time is
+/// `suspect`. `None` when the time was over, or callgrind did not say.
 pub(super) fn count(
     bench: &Bench,
     benchmark: &Benchmark,
     plan: &Plan,
     rng: &mut StdRng,
-    patience: Duration,
-    end: Instant,
+    limits: Bounds,
 ) -> Result<Option<Instructions>, Ended> {
+    let Bounds { patience, end, suspect } = limits;
     let iterations = plan.iterations_within(SHORT);
     let mut counted = Instructions::default();
     for _ in 0..COUNTS {
+        // Unlike seeds could count a difference of luck; like ones, and the same each time, count the code's.
         for side in Side::BOTH {
             let mut totals = [0.0; 2];
             for (total, times) in totals.iter_mut().zip([1, 3]) {
@@ -53,6 +69,10 @@ pub(super) fn count(
                 Side::Head => counted.head.push(each),
             }
         }
+        let changed = counted.change().is_none_or(|change| change.abs() >= INSTRUCTIONS_CHANGED_BY);
+        if !suspect && !changed {
+            break;
+        }
     }
     Ok(Some(counted))
 }
@@ -67,8 +87,8 @@ fn run(
     until: Instant,
 ) -> Result<Option<f64>, Ended> {
     let program = copy(bench, benchmark, side, rng)?;
-    let executable = benchmark.executable(side);
-    let mut player = Player::start(&CALLGRIND, bench, side, executable, &program, &benchmark.name, until)?;
+    let part = Part { tool: &CALLGRIND, benchmark, side, program: &program, seed: SEED, until };
+    let mut player = Player::start(bench, &part)?;
     player.ready()?;
     player.state()?;
     player.run(iterations)?;

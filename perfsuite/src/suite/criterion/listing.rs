@@ -22,12 +22,20 @@ pub(super) struct Listed {
     pub(super) timed: bool,
 }
 
-/// The benchmarks in an executable, in its own order and each once. `None`: stopped by the observer.
+/// What an executable announced, in its own order and each once.
+#[derive(Debug, Default)]
+pub(super) struct Announced {
+    pub(super) benchmarks: Vec<Listed>,
+    /// It ended before criterion's `main` was at its end: there may be more.
+    pub(super) cut_short: bool,
+}
+
+/// The benchmarks in an executable. `None`: stopped by the observer.
 pub(super) fn list(
     bench: &Bench,
     side: Side,
     executable: &BenchExecutable,
-) -> anyhow::Result<Option<Result<Vec<Listed>, Broken>>> {
+) -> anyhow::Result<Option<Result<Announced, Broken>>> {
     let mut command = command(bench, side, executable, &executable.program);
     command.deadline(bench.process_limit.min(LIST_LIMIT)).keep(LIST_MAX_BYTES, OUTPUT_MAX_BYTES);
     match executable.harness {
@@ -46,15 +54,15 @@ pub(super) fn list(
         return Ok(Some(Err(Broken { reason: FailureReason::BadOutput, output })));
     }
     let text = finished.stdout_text();
-    let listed = match executable.harness {
+    let announced = match executable.harness {
         Harness::Duet => parse_announcements(&text),
-        Harness::Criterion => parse_list(&text),
+        Harness::Criterion => Announced { benchmarks: parse_list(&text), cut_short: false },
     };
-    Ok(Some(if listed.is_empty() {
+    Ok(Some(if announced.benchmarks.is_empty() {
         let output = format!("it lists no benchmarks\n{}", output_of(&finished)).trim_end().to_owned();
         Err(Broken { reason: FailureReason::BadOutput, output })
     } else {
-        Ok(listed)
+        Ok(announced)
     }))
 }
 
@@ -71,12 +79,15 @@ fn parse_list(text: &str) -> Vec<Listed> {
 }
 
 /// The stand-in's lines: where it is loaded, then its benchmarks.
-fn parse_announcements(text: &str) -> Vec<Listed> {
+fn parse_announcements(text: &str) -> Announced {
     let mut listed = Vec::new();
     let mut image = None;
+    let mut cut_short = false;
     for said in text.lines().filter_map(|line| Some(line.split_once(MARK)?.1)) {
         let address = |word: &str| u64::from_str_radix(word, 16).ok();
         match said.splitn(4, ' ').collect::<Vec<_>>().as_slice() {
+            ["main"] => cut_short = true,
+            ["over"] => cut_short = false,
             ["image", at] => image = address(at).filter(|at| *at > 0),
             ["benchmark", at, kind, name] => {
                 let entry = image.and_then(|image| address(at)?.checked_sub(image));
@@ -85,7 +96,7 @@ fn parse_announcements(text: &str) -> Vec<Listed> {
             _ => {}
         }
     }
-    listed
+    Announced { benchmarks: listed, cut_short }
 }
 
 fn add(listed: &mut Vec<Listed>, found: Listed) {
@@ -98,7 +109,7 @@ fn add(listed: &mut Vec<Listed>, found: Listed) {
 /// Whatever a bench prints, its benchmarks have plain names, each once.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn hostile(text: &str) {
-    for listed in [parse_list(text), parse_announcements(text)] {
+    for listed in [parse_list(text), parse_announcements(text).benchmarks] {
         let names: std::collections::BTreeSet<&str> = listed.iter().map(|l| l.name.as_str()).collect();
         assert_eq!(names.len(), listed.len());
         assert!(names.iter().all(|name| !name.is_empty() && !name.chars().any(char::is_control)));
@@ -130,13 +141,21 @@ mod tests {
             ])
             + "benchmark 5501a40 time not marked\n";
         let listed = |name: &str, entry, timed| Listed { name: name.into(), entry, timed };
+        let announced = parse_announcements(&text);
+        assert!(!announced.cut_short, "a bench with its own `main` says nothing of its end");
         assert_eq!(
-            parse_announcements(&text),
+            announced.benchmarks,
             [
                 listed("route/match (a b)", Some(0x1a40), true),
                 listed("cycles", Some(0x1a50), false),
                 listed("before the image", None, true),
             ]
         );
+        for (lines, cut_short) in [
+            (&["main", "benchmark 5501a40 time a", "over"][..], false),
+            (&["main", "benchmark 5501a40 time a"][..], true),
+        ] {
+            assert_eq!(parse_announcements(&said(lines)).cut_short, cut_short, "{lines:?}");
+        }
     }
 }

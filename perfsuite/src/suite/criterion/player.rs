@@ -1,8 +1,8 @@
 //! One process of a bench that is driven: started, told what to do, and listened to.
 
-use super::Bench;
 use super::process::{Broken, broken, command_under, output_of};
-use crate::artifact::{BenchExecutable, Stopped};
+use super::{Bench, Benchmark};
+use crate::artifact::Stopped;
 use crate::model::{FailureReason, Side};
 use crate::process::Finished;
 use crate::sandbox::Running;
@@ -45,6 +45,21 @@ pub(super) struct Took {
     pub(super) wall_ns: f64,
 }
 
+/// What a process is started for.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// What runs the program, where that is not the machine itself.
+    pub(super) tool: &'a [&'a str],
+    pub(super) benchmark: &'a Benchmark,
+    pub(super) side: Side,
+    /// A copy of that side's executable.
+    pub(super) program: &'a Path,
+    /// Of the process's random numbers: two sides with the same one hash alike.
+    pub(super) seed: u64,
+    /// Everything that is asked of it must be answered by then.
+    pub(super) until: Instant,
+}
+
 /// A process that has come to its benchmark and waits. Dropped, it is killed.
 pub(super) struct Player<'a> {
     bench: &'a Bench<'a>,
@@ -55,22 +70,16 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// Starts a process from `program`, a copy of the executable, that will come to the benchmark `name`; under `tool`
-    /// where that is not empty.
-    pub(super) fn start(
-        tool: &[&str],
-        bench: &'a Bench<'a>,
-        side: Side,
-        executable: &BenchExecutable,
-        program: &Path,
-        name: &str,
-        until: Instant,
-    ) -> Result<Player<'a>, Ended> {
-        let mut command = command_under(bench, side, executable, program, tool);
+    /// Starts a process that will come to its benchmark.
+    pub(super) fn start(bench: &'a Bench<'a>, part: &Part) -> Result<Player<'a>, Ended> {
+        let Part { benchmark, side, until, .. } = *part;
+        let executable = benchmark.executable(side);
+        let mut command = command_under(bench, side, executable, part.program, part.tool);
         command
             .arg("--bench")
             .env("PACELINE_DUET", "drive")
-            .env("PACELINE_DUET_BENCHMARK", name)
+            .env("PACELINE_DUET_BENCHMARK", &benchmark.name)
+            .env("PACELINE_DUET_SEED", part.seed.to_string())
             // Every answer has its own limit; this one holds when nobody asks any more.
             .deadline(bench.process_limit * 4)
             .keep(0, STDERR_MAX_BYTES)

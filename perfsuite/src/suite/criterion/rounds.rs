@@ -2,13 +2,13 @@
 
 use super::Bench;
 use super::duet::{self, Plan};
-use super::instructions;
+use super::instructions::{self, Bounds};
 use super::inventory::Benchmark;
 use super::player::Ended;
 use super::process::{self, Broken};
 use crate::artifact::{Harness, Stopped, stopped};
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Failure, FailureReason, Instructions, Metric, Series, Side, Visit};
+use crate::model::{Failure, FailureReason, Instructions, Series, Side, Visit};
 use crate::verdict::comparison::{CONFIRMED_BY_SIZE, log_ratio};
 use crate::verdict::sequential::{LOOKS, VISITS_MAX, VISITS_MIN};
 use crate::verdict::{Decision, Rule, judge_ratios};
@@ -23,6 +23,15 @@ const PATIENCE: u32 = 10;
 /// And at least this long, since short processes vary by more.
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 
+/// Of the time for measuring, what counting instructions of benchmarks may take whose time is not suspect.
+const OTHERS_COUNTED_MAX: f64 = 0.2;
+/// Set-up of a process that is worth a word: it is paid on both sides of every visit.
+const REACHED_MAX: Duration = Duration::from_millis(500);
+/// Of a base against itself: enough to tell a spread of 4 % from one of 3.
+const CALIBRATION_VISITS: usize = 20;
+/// Benchmarks named in a note.
+const NAMED_MAX: usize = 5;
+
 /// How long, in which order, by which rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace<'a> {
@@ -30,6 +39,8 @@ pub struct Pace<'a> {
     pub seed: u64,
     /// No visit begins after this, nor one that would not end before it.
     pub budget: Duration,
+    /// Of what is left of it, so much may go to bases against themselves.
+    pub calibrating: Duration,
 }
 
 /// When a benchmark has been visited often enough.
@@ -67,9 +78,13 @@ impl Until<'_> {
 #[derive(Debug, Default)]
 pub struct Measured {
     pub series: Vec<Series>,
+    /// Bases against themselves.
+    pub calibration: Vec<Series>,
     pub failures: Vec<Failure>,
-    /// Benchmarks that got no visit, or too few, for want of time.
+    /// Benchmarks that got no visit, or too few, for want of time; and what is special about some.
     pub notes: Vec<String>,
+    /// Of all the time, what counting instructions took.
+    pub counting: Duration,
 }
 
 /// Measures all benchmarks. Ends early with [`Stopped`] when the observer says so.
@@ -104,48 +119,115 @@ pub fn measure(bench: &Bench, benchmarks: &[Benchmark], pace: Pace) -> anyhow::R
             track.visit(bench, pace.until, &mut rng, left)?;
         }
     }
-    let uncounted = match pace.until {
-        Until::Decided(rule) => ask_second_witness(bench, &mut tracks, rule, &mut rng, end)?,
-        Until::Visits(_) => 0,
-    };
-    Ok(outcome(tracks, uncounted))
+    let (mut counting, mut calibration) = (Counting::default(), vec![]);
+    if let Until::Decided(rule) = pace.until {
+        counting = ask_second_witness(bench, &mut tracks, rule, pace.budget, &mut rng, end)?;
+        let end = end.min(Instant::now() + pace.calibrating);
+        calibration = calibrate(bench, &tracks, rule, &mut rng, end)?;
+    }
+    Ok(Measured { calibration, ..outcome(tracks, &counting) })
 }
 
-/// Counts the instructions of benchmarks whose time changed by no more than a layout could. How many were left out for
-/// want of time.
+/// Measures bases against themselves in the time that is left: first of benchmarks that got slower, whose slowdown
+/// counts for more the better is known what this machine makes of nothing.
+fn calibrate(
+    bench: &Bench,
+    tracks: &[Track],
+    rule: &Rule,
+    rng: &mut StdRng,
+    end: Instant,
+) -> anyhow::Result<Vec<Series>> {
+    let mut chosen: Vec<&Track> = tracks
+        .iter()
+        .filter(|track| matches!(track.state, State::Decided) && !track.benchmark.unaffected)
+        .collect();
+    chosen.shuffle(rng);
+    chosen.sort_by_key(|track| {
+        let judged = judge_ratios(rule, &track.ratios);
+        !(judged.decision == Decision::Changed && judged.mean > 0.0)
+    });
+    // Copies of the base's executable play both sides: not among those of the head's.
+    let copies = bench.copies.join("against-itself");
+    let bench = Bench { head: bench.base, copies: &copies, ..*bench };
+    let mut calibration = Vec::new();
+    for track in chosen {
+        stopped(bench.observer)?;
+        let (spent, count) = (track.spent, u32::try_from(track.visits.len()).unwrap_or(u32::MAX).max(1));
+        let visits = u32::try_from(CALIBRATION_VISITS).unwrap_or(u32::MAX);
+        if Instant::now() + spent / count * visits > end {
+            continue;
+        }
+        bench.observer.progress(Progress {
+            phase: Phase::Measuring,
+            text: format!("measuring the base of {} against itself", track.benchmark.id),
+            done: 0,
+            total: 0,
+        });
+        let itself = Benchmark { head: track.benchmark.base.clone(), ..track.benchmark.clone() };
+        let mut own = Track { plan: track.plan, slowest: track.slowest, ..Track::new(&itself) };
+        while own.state == State::Open {
+            let left = end.saturating_duration_since(Instant::now());
+            own.visit(&bench, Until::Visits(CALIBRATION_VISITS), rng, left.max(PATIENCE_MIN))?;
+        }
+        // What fails against itself failed for reasons of the machine, and says nothing.
+        if own.state == State::Decided {
+            calibration.push(own.into_series());
+        }
+    }
+    Ok(calibration)
+}
+
+/// What asking the second witness came to.
+#[derive(Default)]
+struct Counting {
+    took: Duration,
+    /// Benchmarks that changed in time and could not be counted.
+    suspects_left: usize,
+    /// Others whose code changed, and for which there was no time.
+    others_left: usize,
+}
+
+/// Counts the instructions of benchmarks whose time changed by no more than a layout could; then, as far as a part of
+/// the time goes, of those whose time did not change and whose code did: they may do more in the same time.
 fn ask_second_witness(
     bench: &Bench,
     tracks: &mut [Track],
     rule: &Rule,
+    budget: Duration,
     rng: &mut StdRng,
     end: Instant,
-) -> anyhow::Result<usize> {
-    let mut uncounted = 0;
+) -> anyhow::Result<Counting> {
+    let began = Instant::now();
+    let mut counting = Counting::default();
     if !instructions::can_count() {
-        return Ok(uncounted);
+        return Ok(counting);
     }
-    for track in tracks.iter_mut().filter(|track| track.is_suspect(rule)) {
-        stopped(bench.observer)?;
-        let Some(plan) = track.plan else { continue };
-        bench.observer.progress(Progress {
-            phase: Phase::Measuring,
-            text: format!("counting the instructions of {}", track.benchmark.id),
-            done: 0,
-            total: 0,
-        });
-        match instructions::count(bench, track.benchmark, &plan, rng, bench.process_limit, end) {
-            Ok(Some(counted)) => track.instructions = Some(counted),
-            Ok(None) => uncounted += 1,
-            Err(Ended::Failed(error)) => return Err(error),
-            // What it does under the clock, it need not do under callgrind.
-            Err(Ended::Broken { broken, .. }) => {
-                let id = &track.benchmark.id;
-                bench.observer.log(&format!("{id} cannot be counted: {}", broken.output));
-                uncounted += 1;
-            }
+    let (mut suspects, mut others) = (vec![], vec![]);
+    for (index, track) in tracks.iter().enumerate() {
+        match track.is_suspect(rule) {
+            true => suspects.push(index),
+            false if track.may_do_more(rule) => others.push(index),
+            false => {}
         }
     }
-    Ok(uncounted)
+    // Where they do not all get their turn, each is as likely to as any other.
+    others.shuffle(rng);
+    let last = suspects.len();
+    suspects.append(&mut others);
+    let mut others_end = end;
+    for (place, index) in suspects.into_iter().enumerate() {
+        stopped(bench.observer)?;
+        if place == last {
+            others_end = end.min(Instant::now() + budget.mul_f64(OTHERS_COUNTED_MAX));
+        }
+        let suspect = place < last;
+        let bounds =
+            Bounds { patience: bench.process_limit, end: if suspect { end } else { others_end }, suspect };
+        let left = if suspect { &mut counting.suspects_left } else { &mut counting.others_left };
+        *left += usize::from(!tracks[index].count(bench, rng, bounds)?);
+    }
+    counting.took = began.elapsed();
+    Ok(counting)
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -244,6 +326,39 @@ impl<'a> Track<'a> {
             && judged.mean.abs() < CONFIRMED_BY_SIZE.ln_1p()
     }
 
+    /// Not changed in time, as far as is known, though its code is another.
+    fn may_do_more(&self, rule: &Rule) -> bool {
+        let ended = matches!(self.state, State::Decided | State::OutOfTime);
+        let unchanged = judge_ratios(rule, &self.ratios).decision != Decision::Changed;
+        ended && unchanged && !self.benchmark.unaffected && self.plan.is_some()
+    }
+
+    /// Whether its instructions were counted.
+    fn count(&mut self, bench: &Bench, rng: &mut StdRng, bounds: Bounds) -> anyhow::Result<bool> {
+        let Some(plan) = self.plan else { return Ok(false) };
+        if Instant::now() >= bounds.end {
+            return Ok(false);
+        }
+        bench.observer.progress(Progress {
+            phase: Phase::Measuring,
+            text: format!("counting the instructions of {}", self.benchmark.id),
+            done: 0,
+            total: 0,
+        });
+        match instructions::count(bench, self.benchmark, &plan, rng, bounds) {
+            Ok(Some(counted)) => self.instructions = Some(counted),
+            Ok(None) => return Ok(false),
+            Err(Ended::Failed(error)) => return Err(error),
+            // What it does under the clock, it need not do under callgrind.
+            Err(Ended::Broken { broken, .. }) => {
+                let id = &self.benchmark.id;
+                bench.observer.log(&format!("{id} cannot be counted: {}", broken.output));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn in_lock_step(&mut self, bench: &Bench, rng: &mut StdRng, limit: Duration) -> Result<Visit, Ended> {
         let plan = match self.plan {
             Some(plan) => plan,
@@ -264,6 +379,17 @@ impl<'a> Track<'a> {
             }
         }
         Ok(Visit::single(order[0], values[0], values[1]))
+    }
+
+    fn into_series(self) -> Series {
+        Series {
+            suite: self.benchmark.suite.clone(),
+            benchmark: self.benchmark.id.clone(),
+            metric: self.benchmark.metric,
+            visits: self.visits,
+            seconds: crate::artifact::to_millis(self.spent),
+            instructions: self.instructions,
+        }
     }
 
     /// How long a process may take before it is taken for one that hangs.
@@ -290,28 +416,55 @@ fn progress(bench: &Bench, tracks: &[Track], index: usize, visits_max: usize) {
     });
 }
 
-fn outcome(tracks: Vec<Track>, uncounted: usize) -> Measured {
-    let mut measured = Measured::default();
+fn outcome(tracks: Vec<Track>, counting: &Counting) -> Measured {
+    let mut measured = Measured { counting: counting.took, ..Measured::default() };
     let mut unfinished = 0;
+    let (mut growing, mut dear) = (vec![], vec![]);
     for track in tracks {
         unfinished += usize::from(track.state == State::OutOfTime);
-        match track.state {
-            State::Failed(failure) => measured.failures.push(failure),
-            _ => measured.series.push(Series {
-                suite: track.benchmark.suite.clone(),
-                benchmark: track.benchmark.id.clone(),
-                metric: Metric::Time,
-                visits: track.visits,
-                seconds: crate::artifact::to_millis(track.spent),
-                instructions: track.instructions,
-            }),
+        if let Some(plan) = &track.plan {
+            growing.extend(plan.grows().then(|| track.benchmark.id.0.clone()));
+            dear.extend((plan.reached() > REACHED_MAX).then(|| track.benchmark.id.0.clone()));
+        }
+        match &track.state {
+            State::Failed(failure) => measured.failures.push(failure.clone()),
+            _ => measured.series.push(track.into_series()),
         }
     }
+    let notes = &mut measured.notes;
     if unfinished > 0 {
-        measured.notes.push(format!("the time was over before {unfinished} benchmarks were decided"));
+        notes.push(format!("the time was over before {unfinished} benchmarks were decided"));
     }
-    if uncounted > 0 {
-        measured.notes.push(format!("the instructions of {uncounted} benchmarks could not be counted"));
+    if counting.suspects_left > 0 {
+        let left = counting.suspects_left;
+        notes.push(format!("the instructions of {left} benchmarks could not be counted"));
+    }
+    if counting.others_left > 0 {
+        notes.push(format!(
+            "the instructions of {} benchmarks whose time did not change were not counted: there was no time left for that",
+            counting.others_left
+        ));
+    }
+    if !growing.is_empty() {
+        notes.push(format!(
+            "what these iterate on grows as they run, so every batch of theirs begins afresh: {}",
+            named(&growing)
+        ));
+    }
+    if !dear.is_empty() {
+        notes.push(format!(
+            "these set up for more than {} ms before they can be measured, in each process, so that a visit costs much: {}",
+            REACHED_MAX.as_millis(),
+            named(&dear)
+        ));
     }
     measured
+}
+
+fn named(names: &[String]) -> String {
+    let more = match names.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names[..names.len().min(NAMED_MAX)].join(", "))
 }
