@@ -1,4 +1,5 @@
 //! Runs in every state, for the snapshots of comment, check runs and terminal.
+#![allow(clippy::unwrap_used, reason = "for tests and fuzz targets alone: what cannot be made has failed")]
 
 use crate::{
     conventions::commits,
