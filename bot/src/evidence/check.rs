@@ -167,8 +167,7 @@ fn check_others(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
     ];
     let missing = environment.missing.iter().flat_map(|tool| [&tool.hides, &tool.package]);
     texts.into_iter().chain(missing).chain(&environment.warnings).try_for_each(|text| output(text))?;
-    let shares =
-        [environment.steal, environment.load_before, environment.load_after, environment.others];
+    let shares = [environment.steal, environment.load_before, environment.load_after, environment.others];
     if !shares.into_iter().flatten().all(is_measure) {
         return refuse("the environment has a figure that nothing can measure");
     }
