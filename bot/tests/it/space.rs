@@ -190,6 +190,10 @@ impl Drop for Small {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.data.with_file_name("log")).unwrap_or_default();
+            eprintln!("the server's log:\n{log}");
+        }
     }
 }
 
