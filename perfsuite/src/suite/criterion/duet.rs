@@ -3,8 +3,8 @@
 //! Whatever disturbs the machine for longer than a batch of about a millisecond disturbs both sides alike. Which process
 //! is loaded, set up and warmed up first is drawn anew for each, since a fixed order alone makes identical code differ;
 //! pairs of batches follow each other as ABBA; the benchmark's state is made several times within a visit, because the
-//! places that an allocator finds matter too; and each process runs from one of several copies of its executable, since
-//! so do the pages that it is loaded into.
+//! places that an allocator finds matter too; and each process runs from a fresh copy of its executable, since so
+//! do the pages that it is loaded into.
 
 use super::player::{Ended, Part, Player, Took};
 use super::{Bench, Benchmark};
@@ -32,7 +32,7 @@ const COLD: Duration = Duration::from_millis(25);
 const GROWTH_BATCHES: usize = 5;
 /// The last of them against the second; less than that is caches and noise.
 const GROWTH_MIN: f64 = 1.5;
-/// Copies of each executable that visits choose from.
+/// Places for copies of an executable; the one that a process is to run from is made anew.
 const COPIES: u32 = 6;
 /// Iterations of a batch: a nanosecond each is as fast as anything is.
 const ITERATIONS_MAX: u64 = 1 << 24;
