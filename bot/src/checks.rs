@@ -36,9 +36,10 @@ const OUTPUT_MAX_BYTES: usize = 8_000;
 /// Rows of the table; the run's page has all.
 const ROWS_MAX: usize = 100;
 
-/// The marker that finds a check run again: unique for repository, head and name.
+/// The marker that finds a check run again: unique for head and name within its repository, and without the
+/// repository's name, which may change.
 pub fn external_id(run: &Run, name: &str) -> String {
-    format!("{name}:{}:{}", run.repository, run.head)
+    format!("{name}:{}", run.head)
 }
 
 /// `paceline/commits`. `details` is the address of the page behind the check run.

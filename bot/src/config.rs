@@ -1,7 +1,6 @@
 //! The server's settings: flags win over the environment, the environment over the file.
 
 use crate::db::pace::Pace;
-use crate::disk::{self, DiskConfig};
 use crate::error::UserError;
 use crate::github::REQUEST_TIMEOUT;
 use anyhow::Context;
@@ -12,6 +11,10 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+mod keep;
+
+pub use keep::DiskConfig;
 
 /// `paceline serve`'s flags; each has its environment variable. The same names, in lower case, are the file's keys.
 #[derive(Args, Clone, Debug, Default)]
@@ -62,6 +65,9 @@ pub struct ServeArgs {
     /// Days after which evidence may go when the disk is nearly full, 30 at least [default: 90]
     #[arg(long, env = "PACELINE_EVIDENCE_DAYS", value_name = "DAYS")]
     pub evidence_days: Option<u32>,
+    /// Days after which webhook deliveries that were dealt with go, and logs of jobs, 7 at least [default: 30]
+    #[arg(long, env = "PACELINE_DELIVERY_DAYS", value_name = "DAYS")]
+    pub delivery_days: Option<u32>,
     /// How long a dead process keeps its deliveries and writes from others; shorter ones are for tests
     #[arg(long, env = "PACELINE_LEASE_MS", value_name = "MS", hide = true)]
     pub lease_ms: Option<u32>,
@@ -91,6 +97,7 @@ struct File {
     write_spacing_ms: Option<u32>,
     disk_reserve_mib: Option<u32>,
     evidence_days: Option<u32>,
+    delivery_days: Option<u32>,
 }
 
 /// Settings as they are in force.
@@ -116,7 +123,7 @@ pub struct Config {
     pub pace: Pace,
     /// How long a dead process keeps its deliveries and writes from others, and a silent runner its job.
     pub lease_ms: i64,
-    /// Of the data directory.
+    /// What is kept, and for how long.
     pub disk: DiskConfig,
     /// Whose code the jobs run: strangers', but for the demo's own pull request.
     pub trust: Trust,
@@ -227,8 +234,9 @@ impl Config {
             },
             lease_ms: args.lease_ms.map_or(LEASE_MS, |lease_ms| i64::from(lease_ms).max(LEASE_MIN_MS)),
             disk: DiskConfig::new(
-                args.disk_reserve_mib.or(file.disk_reserve_mib).unwrap_or(disk::RESERVE_DEFAULT_MIB),
-                args.evidence_days.or(file.evidence_days).unwrap_or(disk::EVIDENCE_DAYS_DEFAULT),
+                args.disk_reserve_mib.or(file.disk_reserve_mib),
+                args.evidence_days.or(file.evidence_days),
+                args.delivery_days.or(file.delivery_days),
             ),
             trust: Trust::Stranger,
             runner_cache_dir: None,

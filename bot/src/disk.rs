@@ -15,12 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
-/// Room for a job's evidence, a first fetch of a large repository and the database's journal together.
-pub const RESERVE_DEFAULT_MIB: u32 = 2_048;
-/// Evidence is kept for this long at least, whatever the settings say.
-pub const EVIDENCE_DAYS_MIN: u32 = 30;
-/// A release's worth of history, in teams that release by the quarter.
-pub const EVIDENCE_DAYS_DEFAULT: u32 = 90;
 /// A mirror that nothing was fetched into for this long is made again when it is wanted.
 const MIRROR_DAYS: u32 = 30;
 /// A disk fills in minutes, not in seconds; a look costs one system call.
@@ -29,28 +23,6 @@ const PERIOD: Duration = Duration::from_secs(15);
 const TOLD_MAX: i64 = 100;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The owner's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskConfig {
-    pub reserve_bytes: u64,
-    pub evidence_days: u32,
-}
-
-impl DiskConfig {
-    pub fn new(reserve_mib: u32, evidence_days: u32) -> DiskConfig {
-        DiskConfig {
-            reserve_bytes: u64::from(reserve_mib) << 20,
-            evidence_days: evidence_days.max(EVIDENCE_DAYS_MIN),
-        }
-    }
-}
-
-impl Default for DiskConfig {
-    fn default() -> Self {
-        DiskConfig::new(RESERVE_DEFAULT_MIB, EVIDENCE_DAYS_DEFAULT)
-    }
-}
 
 /// What one sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,12 +149,6 @@ pub fn last_written(directories: impl IntoIterator<Item = impl AsRef<Path>>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retention_has_a_floor() {
-        assert_eq!(DiskConfig::new(1, 7).evidence_days, EVIDENCE_DAYS_MIN);
-        assert_eq!(DiskConfig::new(1, 365), DiskConfig { reserve_bytes: 1 << 20, evidence_days: 365 });
-    }
 
     #[test]
     fn a_shortage_is_told_in_figures() {

@@ -31,6 +31,7 @@ pub mod missed;
 pub mod outgoing;
 pub mod policy;
 pub mod presence;
+pub mod prune;
 pub mod pull;
 pub mod queue;
 pub mod reconcile;

@@ -5,9 +5,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::runners;
 use crate::error::UserError;
-use crate::{disk, missed, reconcile, web, worker};
+use crate::web::{self, listen};
+use crate::{disk, missed, prune, reconcile, worker};
 use anyhow::Context;
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -22,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 const OWN_RUNNER: &str = "built-in";
 /// How long the own runner may take to hand its job back when we stop.
 const RUNNER_STOP_WAIT: Duration = Duration::from_secs(10);
-/// How long requests under way may take when we stop: a client that trickles its body holds nobody up.
-const ANSWERS_WAIT: Duration = Duration::from_secs(10);
 /// A runner that ends is started again after this; it grows with every quick end.
 const RUNNER_RESTART_MIN: Duration = Duration::from_secs(1);
 const RUNNER_RESTART_MAX: Duration = Duration::from_secs(60);
@@ -55,7 +53,13 @@ impl Server {
             tokio::spawn(reconcile::run(app.clone(), stop.clone())),
             tokio::spawn(missed::run(app.clone(), stop.clone())),
             tokio::spawn(disk::run(app.clone(), stop.clone())),
-            tokio::spawn(listen(listener, web::router(app.clone()), stop.clone())),
+            tokio::spawn(prune::run(app.clone(), stop.clone())),
+            tokio::spawn(listen::serve(
+                listener,
+                web::router(app.clone()),
+                listen::Limits::default(),
+                stop.clone(),
+            )),
         ];
         if app.config.own_runner {
             tasks.push(tokio::spawn(keep_runner(app.clone(), address, stop.clone())));
@@ -106,21 +110,6 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-async fn listen(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    let asked = stop.clone();
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { asked.cancelled().await });
-    let too_late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(ANSWERS_WAIT).await;
-    };
-    tokio::select! {
-        ended = served.into_future() => if let Err(error) = ended {
-            tracing::error!(%error, "the listener ended");
-        },
-        () = too_late => tracing::warn!("some requests were not answered in time; their connections are closed"),
     }
 }
 

@@ -333,3 +333,24 @@ pub async fn newest_failure(db: &Db) -> sqlx::Result<Option<String>> {
             .await?;
     row.map_or(Ok(None), |row| row.try_get("error"))
 }
+
+/// Removes at most `limit` deliveries that were received before and are dealt with; what waits or failed for now stays
+/// however old it is. Returns how many.
+pub async fn prune(db: &Db, before_ms: i64, limit: i64) -> sqlx::Result<u64> {
+    let mut removed = 0;
+    // One state at a time, so that the queue's index leads to the oldest.
+    for ending in [Ending::Done, Ending::Ignored, Ending::Failed] {
+        let _turn = db.write_turn().await;
+        let done = sqlx::query(
+            "DELETE FROM deliveries WHERE guid IN (
+                 SELECT guid FROM deliveries WHERE state = $1 AND received_ms < $2 ORDER BY received_ms LIMIT $3)",
+        )
+        .bind(ending.as_str())
+        .bind(before_ms)
+        .bind(limit - removed as i64)
+        .execute(db.pool())
+        .await?;
+        removed += done.rows_affected();
+    }
+    Ok(removed)
+}

@@ -56,3 +56,19 @@ pub async fn last(db: &Db, job: &JobId, limit: i64) -> sqlx::Result<Vec<String>>
         .await?;
     rows.iter().rev().map(|row| row.try_get("line")).collect()
 }
+
+/// Removes lines of at most `limit` jobs that ended before. Returns how many lines.
+pub async fn prune(db: &Db, before_ms: i64, jobs: i64) -> sqlx::Result<u64> {
+    let _turn = db.write_turn().await;
+    sqlx::query(
+        "DELETE FROM job_log WHERE job_id IN (
+             SELECT j.id FROM jobs j
+             WHERE j.finished_ms < $1 AND EXISTS (SELECT 1 FROM job_log l WHERE l.job_id = j.id)
+             ORDER BY j.finished_ms LIMIT $2)",
+    )
+    .bind(before_ms)
+    .bind(jobs)
+    .execute(db.pool())
+    .await
+    .map(|done| done.rows_affected())
+}

@@ -7,10 +7,9 @@ mod verdict;
 mod watch;
 
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, DiskConfig};
 use crate::db::pace::Pace;
 use crate::db::repositories;
-use crate::disk::DiskConfig;
 use crate::error::UserError;
 use crate::pull::{RepoId, RepoName};
 use crate::review;

@@ -2,21 +2,28 @@
 
 pub mod assets;
 pub mod health;
+pub mod listen;
 pub mod pages;
 pub mod runner;
 pub mod webhook;
 
 use crate::app::App;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use perfsuite::model::wire::EVIDENCE_MAX_BYTES;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bodies of small JSON requests; heartbeats carry 200 lines of 2,000 characters.
 const JSON_MAX_BYTES: usize = 4 << 20;
+/// Longer than the database ever waits for its write lock and its connections together.
+const REQUEST_WAIT: Duration = Duration::from_secs(60);
+/// The largest evidence at 1 Mbit/s.
+const EVIDENCE_WAIT: Duration = Duration::from_secs(10 * 60);
 
 /// Everything that the server answers.
 pub fn router(app: Arc<App>) -> Router {
@@ -29,14 +36,25 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/runner/v1/claim", post(runner::claim))
         .route("/runner/v1/jobs/{job}/heartbeat", post(runner::heartbeat))
         .route("/runner/v1/jobs/{job}/source", get(runner::source))
-        .route(
-            "/runner/v1/jobs/{job}/evidence",
-            put(runner::evidence).layer(DefaultBodyLimit::max(EVIDENCE_MAX_BYTES)),
-        )
         .route("/runner/v1/jobs/{job}/finish", post(runner::finish))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
         .merge(pages::routes())
+        .layer(from_fn(|request, next| within(REQUEST_WAIT, request, next)))
+        .route(
+            "/runner/v1/jobs/{job}/evidence",
+            put(runner::evidence)
+                .layer(DefaultBodyLimit::max(EVIDENCE_MAX_BYTES))
+                .layer(from_fn(|request, next| within(EVIDENCE_WAIT, request, next))),
+        )
         .with_state(app)
+}
+
+/// Gives up a request, body and answer together, that takes longer: who trickles a body holds no connection.
+async fn within(wait: Duration, request: Request, next: Next) -> Response {
+    tokio::time::timeout(wait, next.run(request)).await.unwrap_or_else(|_| {
+        let words = format!("The request took more than {} s.", wait.as_secs());
+        WebError::refused(StatusCode::REQUEST_TIMEOUT, words).into_response()
+    })
 }
 
 /// An error at the door: what the caller is told, and what is only logged.
@@ -69,6 +87,27 @@ impl IntoResponse for WebError {
                 let words = format!("Something failed here. The log has it under {id}.\n");
                 (StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, Bytes};
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_body_that_trickles_is_given_up() {
+        let router = Router::new()
+            .route("/", post(|_body: Bytes| async { "read" }))
+            .layer(from_fn(|request, next| within(Duration::from_millis(10), request, next)));
+        let trickle = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        for (body, status) in
+            [(Body::from("all"), StatusCode::OK), (Body::from_stream(trickle), StatusCode::REQUEST_TIMEOUT)]
+        {
+            let request = Request::post("/").body(body).unwrap();
+            assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status);
         }
     }
 }

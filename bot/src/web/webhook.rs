@@ -11,9 +11,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// GitHub's own limit of a payload.
 pub const BODY_MAX_BYTES: usize = 25 << 20;
+/// GitHub gives a delivery up after this. Until a body is there it holds room that others wait for.
+const BODY_WAIT: Duration = Duration::from_secs(10);
 /// GUIDs are 36 characters, event names under 50.
 const HEADER_MAX_CHARS: usize = 200;
 
@@ -26,7 +29,7 @@ pub async fn receive(
     let size = text(&headers, "content-length").and_then(|length| length.parse().ok());
     // Held until the delivery is stored, so that no burst fills the memory.
     let _room = app.inbox.room(size.unwrap_or(BODY_MAX_BYTES)).await?;
-    let body = read(body).await?;
+    let body = read(body, BODY_WAIT).await?;
     let text = |name: &str| text(&headers, name);
     if !signature_is_good(text("x-hub-signature-256"), &body, &app.config.webhook_secrets) {
         metrics::counter!("paceline_webhooks_total", "outcome" => "unsigned").increment(1);
@@ -78,9 +81,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The whole body, up to the bound.
-async fn read(body: axum::body::Body) -> Result<Bytes, WebError> {
+async fn read(body: axum::body::Body, wait: Duration) -> Result<Bytes, WebError> {
     use http_body_util::{BodyExt, LengthLimitError, Limited};
-    match Limited::new(body, BODY_MAX_BYTES).collect().await {
+    let read = Limited::new(body, BODY_MAX_BYTES).collect();
+    let Ok(read) = tokio::time::timeout(wait, read).await else {
+        let words = format!("The body did not come within {} s.", wait.as_secs());
+        return Err(WebError::refused(StatusCode::REQUEST_TIMEOUT, words));
+    };
+    match read {
         Ok(read) => Ok(read.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(WebError::refused(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -115,6 +123,16 @@ pub(crate) fn sign(secret: &SecretString, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let body =
+            axum::body::Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let Err(WebError::Refused(status, words)) = read(body, Duration::from_millis(10)).await else {
+            panic!("it is refused");
+        };
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT, "{words}");
+    }
 
     #[test]
     fn githubs_own_example_verifies() {

@@ -6,6 +6,7 @@ use bot::db::deliveries::{self, Attempt, Ending, NewDelivery, Wanted};
 use bot::db::judgements::{self, Judgement};
 use bot::db::{Db, job_log, jobs, overview, pulls, repositories, runners};
 use bot::judgement::ConfigError;
+use bot::prune::{self, Pruned};
 use bot::pull::{PullRequest, PullState, RepoId, RepoName};
 use bot::queue::{ATTEMPTS_MAX, JobState};
 use perfsuite::model::Fence;
@@ -23,6 +24,7 @@ on_both!(
     jobs_of_silent_runners_are_taken_back,
     jobs_are_superseded_and_cancelled,
     a_log_keeps_its_end,
+    what_was_dealt_with_is_forgotten_in_time,
     what_was_judged_is_renewed,
     repositories_keep_their_number_when_names_move,
     pull_requests_keep_their_approval,
@@ -262,6 +264,51 @@ async fn a_log_keeps_its_end(on: On) {
     job_log::append(db, &job_id(1), &lines(4, job_log::LINES_MAX + 2), 2).await.unwrap();
     let kept = job_log::tail(db, &job_id(1), 0, i64::MAX).await.unwrap();
     assert_eq!((kept.len() as i64, kept[0].1.as_str()), (job_log::LINES_MAX, "line 3"));
+}
+
+async fn what_was_dealt_with_is_forgotten_in_time(on: On) {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    let n_days = |days: i64| NOW_MS + days * DAY_MS;
+    let seeded = with_jobs(on, 2).await;
+    let repository = seeded.repository(1, "acme", "gateway", false).await;
+    let db = seeded.db();
+    // More than one statement removes, all of them of the first day.
+    let many: Vec<NewDelivery> = (0..1_100)
+        .map(|n| NewDelivery { wanted: Wanted::No, ..delivery(&format!("old {n}"), "lane") })
+        .collect();
+    for some in many.chunks(100) {
+        deliveries::insert_all(db, some, n_days(0)).await.unwrap();
+    }
+    deliveries::insert(db, &delivery("waits", "one"), n_days(0)).await.unwrap();
+    deliveries::insert(db, &delivery("ended", "two"), n_days(1)).await.unwrap();
+    while let Some(taken) = take(&seeded, n_days(1)).await {
+        if taken.guid == "ended" {
+            deliveries::finish(db, &taken, Ending::Done, None, n_days(1)).await.unwrap();
+        }
+    }
+    deliveries::insert(db, &NewDelivery { wanted: Wanted::No, ..delivery("young", "three") }, n_days(5))
+        .await
+        .unwrap();
+    let mut tx = db.begin().await.unwrap();
+    jobs::cancel_all(&mut tx, RepoId(1), "mia", n_days(1)).await.unwrap();
+    tx.commit().await.unwrap();
+    seeded.queue(&repository, 7, &sha('d'), 3, n_days(1)).await;
+    for job in 1..=3 {
+        job_log::append(db, &job_id(job), &["a line".into()], n_days(0)).await.unwrap();
+    }
+
+    let pruned = |days: i64| prune::once(db, 30, n_days(days));
+    assert_eq!(pruned(30).await.unwrap(), Pruned::default(), "not a day too early");
+    let first = pruned(32).await.unwrap();
+    assert_eq!((first.deliveries, first.log_lines), (1_101, 2));
+    for (guid, kept) in
+        [("old 0", false), ("old 1099", false), ("ended", false), ("waits", true), ("young", true)]
+    {
+        assert_eq!(deliveries::known(db, guid).await.unwrap(), kept, "{guid}");
+    }
+    assert_eq!(job_log::last(db, &job_id(1), 9).await.unwrap(), [""; 0]);
+    assert_eq!(job_log::last(db, &job_id(3), 9).await.unwrap(), ["a line"], "it still waits");
+    assert_eq!(pruned(32).await.unwrap(), Pruned::default());
 }
 
 async fn what_was_judged_is_renewed(on: On) {

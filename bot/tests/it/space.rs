@@ -4,8 +4,9 @@ use crate::commands::paceline;
 use crate::database::{On, on_both};
 use crate::hand::{Hand, eventually_claim, evidence};
 use crate::world::{Wishes, World, eventually, request};
+use bot::config::DiskConfig;
 use bot::demo::standin::{Covered, Event, NewPull, NewRepository, StandIn, StandInOptions};
-use bot::disk::{self, DiskConfig, Swept};
+use bot::disk::{self, Swept};
 use perfsuite::model::wire::{Lease, Outcome, Phase, Stored};
 use secrecy::ExposeSecret;
 use std::fs::File;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 on_both!(what_is_old_goes_first_and_what_is_young_stays, jobs_wait_for_room_and_the_comment_says_so,);
 
 /// No disk has so much to spare.
-const NEVER_ENOUGH: DiskConfig = DiskConfig { reserve_bytes: u64::MAX, evidence_days: 90 };
+const NEVER_ENOUGH: DiskConfig = DiskConfig { reserve_bytes: u64::MAX, evidence_days: 90, delivery_days: 30 };
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn age(path: &Path, days: u32) {

@@ -2,12 +2,11 @@
 
 use crate::database::{Fresh, On};
 use bot::clock::Clock;
-use bot::config::{self, Config};
+use bot::config::{self, Config, DiskConfig};
 use bot::db::pace::Pace;
 use bot::demo::standin::{
     CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
 };
-use bot::disk::DiskConfig;
 use bot::github::REQUEST_TIMEOUT;
 use bot::pull::{InstallationId, RepoId};
 use bot::serve::Server;
@@ -91,7 +90,7 @@ impl World {
             lease_ms: config::LEASE_MS,
             github_git_url: wishes.api_url.map(|_| github.url()),
             github_timeout: wishes.github_timeout.unwrap_or(REQUEST_TIMEOUT),
-            disk: DiskConfig::new(64, 90),
+            disk: DiskConfig::new(Some(64), None, None),
             trust: Trust::Own,
             runner_cache_dir: None,
             program: env!("CARGO_BIN_EXE_paceline").into(),

@@ -49,6 +49,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// All that is written below the writable paths together.
     pub disk_bytes: u64,
+    /// What stays free on the disk of those paths, whoever it is that fills it.
+    pub disk_reserve_bytes: u64,
     /// The tmpfs on `/tmp`.
     pub tmp_bytes: u64,
     pub deadline: Duration,
@@ -56,7 +58,8 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Enough for the build of a large workspace: 4 GiB of memory, 64 threads a core (a compiler runs 16 and more),
-    /// 4 GiB a file, 20 GiB of target directory, 1 GiB of temporary files, half an hour.
+    /// 4 GiB a file, 20 GiB of target directory, 1 GiB of temporary files, half an hour. Of the disk, what a database
+    /// needs for its journal, and a person to log in and look.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         Self {
@@ -64,6 +67,7 @@ impl Default for Limits {
             processes: (cores * 64).max(1024),
             file_bytes: 4 << 30,
             disk_bytes: 20 << 30,
+            disk_reserve_bytes: 512 << 20,
             tmp_bytes: 1 << 30,
             deadline: Duration::from_secs(30 * 60),
         }

@@ -4,16 +4,13 @@
 //! files are counted when it falls, and by period. Between the filling and its end lie a tenth of a second and one
 //! count. What other commands of the same sandbox left in a directory counts too.
 
-use super::sys;
+use super::{Limits, sys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Free space that is left to everything else on the machine, whoever it is that fills it: enough for a database to
-/// write its journal, and for a person to log in and look.
-const FREE_MIN_BYTES: u64 = 512 << 20;
 /// Files and directories below what is writable. The largest workspaces build some ten thousand; a file of no bytes
 /// costs the file system all the same.
 const FILES_MAX: u64 = 2_000_000;
@@ -60,6 +57,7 @@ pub(crate) struct DiskWatch {
     ledger: Ledger,
     directories: Vec<PathBuf>,
     limit_bytes: u64,
+    reserve_bytes: u64,
     /// For files that were removed and are still open: the processes to look at.
     init: Option<u32>,
 }
@@ -69,10 +67,11 @@ impl DiskWatch {
     pub(super) fn new(
         ledger: &Ledger,
         directories: Vec<PathBuf>,
-        limit_bytes: u64,
+        limits: &Limits,
         init: Option<u32>,
     ) -> Option<DiskWatch> {
-        let watch = DiskWatch { ledger: ledger.clone(), directories, limit_bytes, init };
+        let (limit_bytes, reserve_bytes) = (limits.disk_bytes, limits.disk_reserve_bytes);
+        let watch = DiskWatch { ledger: ledger.clone(), directories, limit_bytes, reserve_bytes, init };
         (!watch.directories.is_empty()).then_some(watch)
     }
 
@@ -82,7 +81,7 @@ impl DiskWatch {
         for directory in &self.directories {
             // A disk that does not answer is left to the program, which will be told by its writes.
             let Ok(free_bytes) = sys::free_bytes(directory) else { continue };
-            if free_bytes < FREE_MIN_BYTES {
+            if free_bytes < self.reserve_bytes {
                 return Some(Overfull::Machine);
             }
             let known = ledger.get(directory).copied();
@@ -165,7 +164,8 @@ mod tests {
     use super::*;
 
     fn watch(ledger: &Ledger, directory: &Path, limit_bytes: u64) -> Option<Overfull> {
-        DiskWatch::new(ledger, vec![directory.to_owned()], limit_bytes, None).unwrap().exceeded()
+        let limits = Limits { disk_bytes: limit_bytes, ..Limits::default() };
+        DiskWatch::new(ledger, vec![directory.to_owned()], &limits, None).unwrap().exceeded()
     }
 
     #[test]

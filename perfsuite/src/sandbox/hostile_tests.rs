@@ -273,11 +273,16 @@ fn a_daemon_that_holds_stdout_does_not_hang_the_reader() {
 #[test]
 fn a_disk_filler_is_stopped() {
     for sandbox in walls().into_iter().chain([no_walls()]) {
-        let target = tempfile::tempdir().unwrap();
-        let mut command = attack(&sandbox, &["fill"]);
-        let seen = command.write(&target, super::TARGET_INSIDE);
-        command.arg(seen).limits(Limits { disk_bytes: 32 << 20, deadline: DEADLINE, ..Limits::default() });
-        assert_eq!(run(&sandbox, &command).end, End::DiskFull);
+        let small = Limits { disk_bytes: 32 << 20, deadline: DEADLINE, ..Limits::default() };
+        // No disk has so much to spare.
+        let full = Limits { disk_reserve_bytes: u64::MAX, ..small };
+        for (limits, end) in [(small, End::DiskFull), (full, End::MachineFull)] {
+            let target = tempfile::tempdir().unwrap();
+            let mut command = attack(&sandbox, &["fill"]);
+            let seen = command.write(&target, super::TARGET_INSIDE);
+            command.arg(seen).limits(limits);
+            assert_eq!(run(&sandbox, &command).end, end);
+        }
     }
 }
 

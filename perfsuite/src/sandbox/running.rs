@@ -314,7 +314,7 @@ fn watch(sandbox: &Sandbox, command: &Command, at: Instant, init: Option<u32>) -
         stdout_max: command.stdout_max,
         stderr_max: command.stderr_max,
         echo: command.echo,
-        disk: DiskWatch::new(&sandbox.disk, writable(command), command.limits.disk_bytes, init),
+        disk: DiskWatch::new(&sandbox.disk, writable(command), &command.limits, init),
     }
 }
 
