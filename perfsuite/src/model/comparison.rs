@@ -41,6 +41,7 @@ pub struct Comparison {
     pub metric: Metric,
     /// Median over visits, in the metric's unit.
     pub base: f64,
+    /// The base's value, changed by `estimate`. The sides' own medians are in the evidence.
     pub head: f64,
     /// Change of the metric's value: `exp(m) - 1`.
     pub estimate: f64,

@@ -1,7 +1,7 @@
 //! One series of visits becomes one row: estimate, interval, answer, and what it could have seen.
 
 use super::sample::{Moments, median};
-use super::sequential::{Decision, Rule, VISITS_MAX, VISITS_MIN, half_width};
+use super::sequential::{Decision, EQUAL_WITHIN, Rule, VISITS_MAX, VISITS_MIN, half_width};
 use crate::model::{Certainty, Comparison, Direction, Instructions, Metric, Mode, Series, Verdict, Visit};
 
 /// A change of time by this much or more is real whatever moved it (a cache, a lock); less than that, re-linking alone
@@ -60,6 +60,17 @@ impl Judged {
     pub fn smallest_visible(&self) -> f64 {
         relative(self.smallest_visible)
     }
+
+    /// The last word on a series that gets no further visits: where time ran out between two looks and the interval
+    /// lies within ±2.5 % it is equal, since a reader sees that it is. One look more than the rule's own, which its
+    /// factor has room for (`a_true_change_is_not_called_equal`).
+    pub fn at_the_end(self) -> Judged {
+        let within = self.mean.abs() + self.half_width < EQUAL_WITHIN.ln_1p();
+        if self.decision == Decision::Inconclusive && self.visits >= VISITS_MIN && within {
+            return Judged { decision: Decision::Equal, visits_to_settle: None, ..self };
+        }
+        self
+    }
 }
 
 /// Replays the looks over usable log-ratios, in order of measurement, as if live. Visits after the decision are not
@@ -99,8 +110,8 @@ pub fn judge_ratios(rule: &Rule, ratios: &[f64]) -> Judged {
 pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
     let usable: Vec<&Visit> = series.visits.iter().filter(|v| log_ratio(v).is_some()).collect();
     let ratios: Vec<f64> = usable.iter().filter_map(|v| log_ratio(v)).collect();
-    let judged = judge_ratios(rule, &ratios);
-    let rests_on = &usable[..judged.visits];
+    let judged = judge_ratios(rule, &ratios).at_the_end();
+    let base = side_median(&usable[..judged.visits], |v| v.base);
     let verdict =
         if series.metric.judged() { verdict(&judged, series.metric) } else { Verdict::Inconclusive };
     let per_visit = if series.visits.is_empty() { 0.0 } else { series.seconds / series.visits.len() as f64 };
@@ -110,8 +121,9 @@ pub fn judge_series(rule: &Rule, series: &Series, mode: Mode) -> Comparison {
         suite: series.suite.clone(),
         benchmark: series.benchmark.clone(),
         metric: series.metric,
-        base: side_median(rests_on, |v| v.base),
-        head: side_median(rests_on, |v| v.head),
+        base,
+        // Of a noisy benchmark the sides' own medians can differ in the other direction than their pairs do.
+        head: base * (1.0 + judged.estimate()),
         estimate: judged.estimate(),
         low: judged.low(),
         high: judged.high(),

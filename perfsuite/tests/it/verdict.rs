@@ -2,6 +2,7 @@
 //!
 //! The bounds are far from the expected counts, so that only a broken rule fails them.
 
+use perfsuite::verdict::sequential::VISITS_MIN;
 use perfsuite::verdict::{Decision, Rule, VISITS_MAX, judge_ratios};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -96,6 +97,15 @@ fn a_true_change_is_not_called_equal() {
                 let equal =
                     count(500, || rule.decide(&simulate(&mut rng, noise, change, spread)) == Decision::Equal);
                 assert!(equal <= 10, "{noise:?} at {spread}: {change} called equal {equal} times in 500");
+                let equal = count(500, || {
+                    let ratios = simulate(&mut rng, noise, change, spread);
+                    let time_ran_out = rng.random_range(VISITS_MIN..VISITS_MAX);
+                    judge_ratios(&rule, &ratios[..time_ran_out]).at_the_end().decision == Decision::Equal
+                });
+                assert!(
+                    equal <= 10,
+                    "{noise:?} at {spread}: {change} called equal {equal} times in 500, cut"
+                );
             }
         }
     }
