@@ -5,6 +5,7 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod codegen;
 mod duet;
+mod fallback;
 mod hostile;
 mod load;
 mod measure;
