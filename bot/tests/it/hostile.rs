@@ -5,7 +5,6 @@ use crate::database::{On, on_both};
 use crate::hand::{Hand, eventually_claim, evidence};
 use crate::world::{Wishes, World, eventually, request};
 use bot::db::runners;
-use bot::demo::standin::{Event, NewPull, NewRepository};
 use bot::pull::{Permission, RepoId};
 use perfsuite::model::wire::{EVIDENCE_MAX_BYTES, Lease, Outcome, Phase, Stored};
 use perfsuite::model::{Evidence, Fence, JobId, Sha};
@@ -31,9 +30,7 @@ fn files_below(directory: &Path) -> usize {
 }
 
 async fn hostile_evidence_is_refused_and_leaves_nothing(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, _) = World::with_pull(on).await;
     let runner = Hand::new(&world, "box").await;
     let lease = eventually_claim(&runner).await;
     assert_eq!(runner.beat(&lease, lease.fence, Phase::Measuring).await.0, 200);
@@ -97,9 +94,7 @@ async fn hostile_evidence_is_refused_and_leaves_nothing(on: On) {
 }
 
 async fn a_token_that_is_revoked_ends_at_once_and_its_job_goes_to_another(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, _) = World::with_pull(on).await;
     let (lost, other) = (Hand::new(&world, "lost").await, Hand::new(&world, "other").await);
     let lease = eventually_claim(&lost).await;
     assert_eq!(lost.beat(&lease, lease.fence, Phase::Building).await.0, 200);
@@ -126,23 +121,7 @@ async fn a_token_that_is_revoked_ends_at_once_and_its_job_goes_to_another(on: On
     world.server.stop().await;
 }
 
-/// A fork of the repository with a pull request by eve; its number.
-fn forked(world: &World) -> (RepoId, u64, Sha) {
-    let fork = world.github.create_repository(&NewRepository::named("eve/widgets").unwrap()).unwrap();
-    let main = world.github.tip(world.repository, "main").unwrap();
-    let origin = world.github.git_dir(world.repository).unwrap();
-    world.github.push(fork, &origin, &main, "patch").unwrap();
-    let head = push(world, fork, 0);
-    let new = NewPull {
-        title: "From a fork".into(),
-        author: "eve".into(),
-        base: "main".into(),
-        head: "patch".into(),
-        fork: Some(fork),
-        draft: false,
-    };
-    (fork, world.github.open_pull(world.repository, &new).unwrap(), head)
-}
+/// Another commit on the fork.
 
 fn push(world: &World, fork: RepoId, n: usize) -> Sha {
     let source = format!("pub fn one() -> u32 {{ 1 + {n} }}\n");
@@ -152,22 +131,11 @@ fn push(world: &World, fork: RepoId, n: usize) -> Sha {
         .unwrap()
 }
 
-async fn press(world: &World, check_run: i64, sender: &str) {
-    let event = Event::CheckRun {
-        repo: world.repository,
-        check_run,
-        action: "requested_action".into(),
-        button: Some("run".into()),
-        sender: sender.into(),
-    };
-    world.send(&event).await;
-}
-
 async fn a_button_allows_only_the_head_that_it_was_pressed_on(on: On) {
     let world = World::new(on, Wishes::default()).await;
     world.github.set_permission(world.repository, "mia", Permission::Write);
     world.github.set_permission(world.repository, "eve", Permission::Read);
-    let (fork, number, first) = forked(&world);
+    let (fork, number, first) = world.open_fork();
     world.pull_event(number, "opened").await;
     let runner = Hand::new(&world, "box").await;
     let asks = |head: Sha| {
@@ -182,12 +150,12 @@ async fn a_button_allows_only_the_head_that_it_was_pressed_on(on: On) {
         }
     };
     let button = asks(first.clone()).await;
-    press(&world, button.id, "eve").await;
+    world.press(button.id, Some("run"), "eve").await;
     assert!(runner.claim(true).await.is_none(), "the author has no say");
 
     // The head moves, and GitHub's word of it is late: what mia saw and allowed is not what would run.
     let second = push(&world, fork, 1);
-    press(&world, button.id, "mia").await;
+    world.press(button.id, Some("run"), "mia").await;
     assert!(runner.claim(true).await.is_none(), "an older head was allowed");
     world.pull_event(number, "synchronize").await;
     let button = asks(second.clone()).await;
@@ -197,7 +165,7 @@ async fn a_button_allows_only_the_head_that_it_was_pressed_on(on: On) {
     world.say(number, "mia", "/paceline bench").await;
     assert!(runner.claim(true).await.is_none());
 
-    press(&world, button.id, "mia").await;
+    world.press(button.id, Some("run"), "mia").await;
     let lease = eventually_claim(&runner).await;
     assert_eq!(lease.spec.head, second);
     runner.measure(&lease, 1.0).await;

@@ -3,7 +3,7 @@
 use crate::database::{On, on_both};
 use crate::hand::{Hand, eventually_claim, evidence};
 use crate::world::{Wishes, World, eventually};
-use bot::demo::standin::{Event, Fault, FaultKind, NewPull};
+use bot::demo::standin::{Fault, FaultKind, NewPull};
 use bot::pull::Permission;
 use perfsuite::model::wire::{Outcome, Phase};
 
@@ -39,10 +39,7 @@ async fn a_slowdown_becomes_one_comment_and_a_failed_check(on: On) {
         .await;
     assert_eq!(status, 200);
     runner.measure(&lease, 1.25).await;
-    let check = eventually("the performance check to end", || {
-        world.check("paceline/performance", &head).filter(|check| check.status == "completed")
-    })
-    .await;
+    let check = world.ended("paceline/performance", &head).await;
     assert_eq!(check.conclusion.as_deref(), Some("failure"));
     let comments = eventually("the comment to tell the verdict", || {
         let comments = world.our_comments(number);
@@ -73,19 +70,14 @@ async fn the_same_event_twice_is_one_job_and_a_push_supersedes_it(on: On) {
     assert_eq!((status, orders.contains("stop")), (200, true), "{orders}");
     assert_eq!(one.finish(&first, Outcome::HandedBack).await, 409);
     two.measure(&second, 1.0).await;
-    let check = eventually("the new head's check", || {
-        world.check("paceline/performance", &second_head).filter(|check| check.status == "completed")
-    })
-    .await;
+    let check = world.ended("paceline/performance", &second_head).await;
     assert_eq!(check.conclusion.as_deref(), Some("success"), "{check:?}");
     assert_eq!(world.our_comments(number).len(), 1);
     world.server.stop().await;
 }
 
 async fn an_old_attempt_is_refused_and_a_job_handed_back_is_taken_again(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, _) = World::with_pull(on).await;
     let runner = Hand::new(&world, "box").await;
     let first = eventually_claim(&runner).await;
     assert_eq!(runner.finish(&first, Outcome::HandedBack).await, 204);
@@ -140,30 +132,7 @@ async fn a_broken_configuration_is_a_check_run_that_points_at_the_line(on: On) {
 
 async fn a_forks_head_runs_only_after_a_maintainer_names_it(on: On) {
     let world = World::new(on, Wishes::default()).await;
-    let fork =
-        world.github.create_repository(&bot::demo::standin::NewRepository::named("eve/widgets").unwrap());
-    let fork = fork.unwrap();
-    let base = world.github.tip(world.repository, "main").unwrap();
-    let from = world.github.git_dir(world.repository).unwrap();
-    world.github.push(fork, &from, &base, "patch").unwrap();
-    let head = world
-        .github
-        .commit(
-            fork,
-            "patch",
-            "fix: from outside",
-            &[("src/lib.rs", Some(b"pub fn one() -> u32 { 1 + 0 }\n"))],
-        )
-        .unwrap();
-    let new = NewPull {
-        title: "From a fork".into(),
-        author: "eve".into(),
-        base: "main".into(),
-        head: "patch".into(),
-        fork: Some(fork),
-        draft: false,
-    };
-    let number = world.github.open_pull(world.repository, &new).unwrap();
+    let (_, number, head) = world.open_fork();
     world.pull_event(number, "opened").await;
     let check = eventually("the check that asks", || world.check("paceline/performance", &head)).await;
     assert_eq!(check.conclusion.as_deref(), Some("action_required"));
@@ -194,25 +163,13 @@ async fn a_forks_head_runs_only_after_a_maintainer_names_it(on: On) {
 }
 
 async fn the_rerun_button_measures_again(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, _) = World::with_pull(on).await;
     let runner = Hand::new(&world, "box").await;
     let first = eventually_claim(&runner).await;
     runner.measure(&first, 1.0).await;
     let head = world.head();
-    let check = eventually("the check to end", || {
-        world.check("paceline/performance", &head).filter(|check| check.status == "completed")
-    })
-    .await;
-    let event = Event::CheckRun {
-        repo: world.repository,
-        check_run: check.id,
-        action: "rerequested".into(),
-        button: None,
-        sender: "mia".into(),
-    };
-    world.send(&event).await;
+    let check = world.ended("paceline/performance", &head).await;
+    world.press(check.id, None, "mia").await;
     let second = eventually_claim(&runner).await;
     assert_ne!(second.spec.job, first.spec.job);
     world.server.stop().await;

@@ -77,9 +77,7 @@ async fn a_pull_request_without_a_delivery_is_found(on: On) {
 }
 
 async fn what_is_missing_or_changed_on_github_is_written_again(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, number) = World::with_pull(on).await;
     let head = world.head();
     let check = eventually("the check", || world.check("paceline/commits", &head)).await;
     idle(&world).await;

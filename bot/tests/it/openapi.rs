@@ -5,7 +5,7 @@ use crate::database::On;
 use crate::hand::{Hand, eventually_claim};
 use crate::world::{Wishes, World, eventually};
 use bot::db::{deliveries, writes};
-use bot::demo::standin::{Event, NewPull, NewRepository};
+use bot::demo::standin::Event;
 use bot::missed::{self, Asked};
 use bot::pull::{Permission, PullState};
 use std::collections::BTreeMap;
@@ -123,18 +123,8 @@ async fn a_slowdown_and_commands(world: &World) {
     let lease = eventually_claim(&runner).await;
     runner.measure(&lease, 1.25).await;
     let head = world.head();
-    let check = eventually("the verdict", || {
-        world.check("paceline/performance", &head).filter(|check| check.status == "completed")
-    })
-    .await;
-    let again = Event::CheckRun {
-        repo: world.repository,
-        check_run: check.id,
-        action: "rerequested".into(),
-        button: None,
-        sender: "mia".into(),
-    };
-    world.send(&again).await;
+    let check = world.ended("paceline/performance", &head).await;
+    world.press(check.id, None, "mia").await;
     world.github.set_permission(world.repository, "mia", Permission::Write);
     world.github.set_permission(world.repository, "eve", Permission::Read);
     for (login, text) in [
@@ -153,31 +143,10 @@ async fn a_slowdown_and_commands(world: &World) {
 }
 
 async fn a_fork(world: &World) {
-    let fork = world.github.create_repository(&NewRepository::named("eve/widgets").unwrap()).unwrap();
-    let base = world.github.tip(world.repository, "main").unwrap();
-    let from = world.github.git_dir(world.repository).unwrap();
-    world.github.push(fork, &from, &base, "patch").unwrap();
-    let files: [(&str, Option<&[u8]>); 1] = [("src/lib.rs", Some(b"pub fn one() -> u32 { 1 + 0 }\n"))];
-    let head = world.github.commit(fork, "patch", "fix: from outside", &files).unwrap();
-    let new = NewPull {
-        title: "From a fork".into(),
-        author: "eve".into(),
-        base: "main".into(),
-        head: "patch".into(),
-        fork: Some(fork),
-        draft: false,
-    };
-    let number = world.github.open_pull(world.repository, &new).unwrap();
+    let (_, number, head) = world.open_fork();
     world.pull_event(number, "opened").await;
     let check = eventually("the button", || world.check("paceline/performance", &head)).await;
-    let press = Event::CheckRun {
-        repo: world.repository,
-        check_run: check.id,
-        action: "requested_action".into(),
-        button: Some("run".into()),
-        sender: "mia".into(),
-    };
-    world.send(&press).await;
+    world.press(check.id, Some("run"), "mia").await;
     idle(world).await;
 }
 

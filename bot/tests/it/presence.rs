@@ -2,7 +2,7 @@
 
 use crate::database::{On, on_both};
 use crate::hand::{Hand, eventually_claim};
-use crate::world::{Wishes, World, eventually, request};
+use crate::world::{World, eventually, request};
 use bot::db::{deliveries, pulls, repositories, writes};
 use bot::demo::standin::{Covered, Event};
 use bot::missed;
@@ -21,9 +21,7 @@ on_both!(
 
 /// A world whose pull request waits for a runner.
 async fn with_a_pull(on: On) -> (World, u64) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, number) = World::with_pull(on).await;
     let head = world.head();
     eventually("both checks", || {
         world.check("paceline/commits", &head).and_then(|_| world.check("paceline/performance", &head))

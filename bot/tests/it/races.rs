@@ -4,10 +4,8 @@ use crate::database::{On, on_both};
 use crate::hand::{Hand, eventually_claim};
 use crate::world::{Wishes, World, eventually, eventually_within};
 use bot::db::{deliveries, writes};
-use bot::demo::standin::{CheckRunSeen, NewPull, NewRepository};
 use bot::missed;
 use bot::pull::{Permission, PullState};
-use perfsuite::model::Sha;
 use perfsuite::model::wire::Phase;
 use std::time::Duration;
 
@@ -38,14 +36,6 @@ async fn idle(world: &World) {
     .await;
 }
 
-async fn check(world: &World, name: &str, head: &Sha) -> CheckRunSeen {
-    eventually(name, || world.check(name, head)).await
-}
-
-async fn ended(world: &World, name: &str, head: &Sha) -> CheckRunSeen {
-    eventually(name, || world.check(name, head).filter(|run| run.status == "completed")).await
-}
-
 async fn comment_says(world: &World, number: u64, words: &str) {
     eventually(words, || {
         let comments = world.our_comments(number);
@@ -73,8 +63,8 @@ async fn a_head_that_moves_while_its_facts_are_read_is_followed(on: On) {
     assert_ne!(new, old, "it moved in between");
     // The delivery of that push is lost; the sweep finds it.
     missed::sweep(&world.server.app).await.unwrap();
-    check(&world, "paceline/commits", &new).await;
-    check(&world, "paceline/performance", &new).await;
+    world.checked("paceline/commits", &new).await;
+    world.checked("paceline/performance", &new).await;
     let runner = Hand::new(&world, "box").await;
     let lease = eventually_claim(&runner).await;
     assert_eq!(lease.spec.head, new, "the old head is not measured");
@@ -86,16 +76,14 @@ async fn a_head_that_moves_while_its_facts_are_read_is_followed(on: On) {
 }
 
 async fn a_push_while_it_is_measured_leaves_no_check_waiting(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, number) = World::with_pull(on).await;
     let old = world.head();
-    check(&world, "paceline/performance", &old).await;
+    world.checked("paceline/performance", &old).await;
     let new = world.commit("fix: two", "pub fn one() -> u32 { 3 - 2 }\n");
     world.pull_event(number, "synchronize").await;
-    let left = ended(&world, "paceline/performance", &old).await;
+    let left = world.ended("paceline/performance", &old).await;
     assert_eq!(left.conclusion.as_deref(), Some("cancelled"), "{left:?}");
-    check(&world, "paceline/performance", &new).await;
+    world.checked("paceline/performance", &new).await;
     // Forced back: the old head is the present one again.
     world.github.set_branch(world.repository, "topic", &old).unwrap();
     world.pull_event(number, "synchronize").await;
@@ -103,14 +91,12 @@ async fn a_push_while_it_is_measured_leaves_no_check_waiting(on: On) {
         world.check("paceline/performance", &old).filter(|run| run.status == "queued")
     })
     .await;
-    assert_eq!(ended(&world, "paceline/performance", &new).await.conclusion.as_deref(), Some("cancelled"));
+    assert_eq!(world.ended("paceline/performance", &new).await.conclusion.as_deref(), Some("cancelled"));
     world.server.stop().await;
 }
 
 async fn a_pull_request_closed_while_it_is_measured_says_so(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, number) = World::with_pull(on).await;
     let runner = Hand::new(&world, "box").await;
     let lease = eventually_claim(&runner).await;
     world.github.edit_pull(world.repository, number, |pull| pull.state = PullState::Closed).unwrap();
@@ -119,7 +105,7 @@ async fn a_pull_request_closed_while_it_is_measured_says_so(on: On) {
     let (_, orders) = runner.beat(&lease, lease.fence, Phase::Measuring).await;
     assert!(orders.contains("stop"), "{orders}");
     let head = world.head();
-    assert_eq!(ended(&world, "paceline/performance", &head).await.conclusion.as_deref(), Some("cancelled"));
+    assert_eq!(world.ended("paceline/performance", &head).await.conclusion.as_deref(), Some("cancelled"));
     world.github.edit_pull(world.repository, number, |pull| pull.state = PullState::Open).unwrap();
     world.pull_event(number, "reopened").await;
     assert_eq!(eventually_claim(&runner).await.spec.head, head, "measured after all");
@@ -146,14 +132,12 @@ async fn a_base_changed_while_it_is_measured_is_measured_anew(on: On) {
     assert!(orders.contains("stop"), "{orders}");
     runner.measure(&anew, 1.0).await;
     let head = world.head();
-    assert_eq!(ended(&world, "paceline/performance", &head).await.conclusion.as_deref(), Some("success"));
+    assert_eq!(world.ended("paceline/performance", &head).await.conclusion.as_deref(), Some("success"));
     world.server.stop().await;
 }
 
 async fn a_draft_is_measured_when_it_is_ready_and_not_before(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, number) = World::with_pull(on).await;
     let runner = Hand::new(&world, "box").await;
     let lease = eventually_claim(&runner).await;
     world.github.edit_pull(world.repository, number, |pull| pull.draft = true).unwrap();
@@ -163,7 +147,7 @@ async fn a_draft_is_measured_when_it_is_ready_and_not_before(on: On) {
     assert!(orders.contains("stop"), "{orders}");
     let pushed = world.commit("fix: two", "pub fn one() -> u32 { 3 - 2 }\n");
     world.pull_event(number, "synchronize").await;
-    assert_eq!(ended(&world, "paceline/performance", &pushed).await.conclusion.as_deref(), Some("skipped"));
+    assert_eq!(world.ended("paceline/performance", &pushed).await.conclusion.as_deref(), Some("skipped"));
     assert!(runner.claim(false).await.is_none(), "no job for a draft");
     world.github.edit_pull(world.repository, number, |pull| pull.draft = false).unwrap();
     world.pull_event(number, "ready_for_review").await;
@@ -173,26 +157,12 @@ async fn a_draft_is_measured_when_it_is_ready_and_not_before(on: On) {
 
 async fn a_fork_that_is_gone_is_still_judged(on: On) {
     let world = World::new(on, Wishes::default()).await;
-    let fork = world.github.create_repository(&NewRepository::named("eve/widgets").unwrap()).unwrap();
-    let base = world.github.tip(world.repository, "main").unwrap();
-    let from = world.github.git_dir(world.repository).unwrap();
-    world.github.push(fork, &from, &base, "patch").unwrap();
-    let files: [(&str, Option<&[u8]>); 1] = [("src/lib.rs", Some(b"pub fn one() -> u32 { 1 + 0 }\n"))];
-    let head = world.github.commit(fork, "patch", "fix: from outside", &files).unwrap();
-    let new = NewPull {
-        title: "From a fork".into(),
-        author: "eve".into(),
-        base: "main".into(),
-        head: "patch".into(),
-        fork: Some(fork),
-        draft: false,
-    };
-    let number = world.github.open_pull(world.repository, &new).unwrap();
+    let (fork, number, head) = world.open_fork();
     world.github.delete_repository(fork);
     world.pull_event(number, "opened").await;
-    let asks = check(&world, "paceline/performance", &head).await;
+    let asks = world.checked("paceline/performance", &head).await;
     assert_eq!(asks.conclusion.as_deref(), Some("action_required"), "gone, it is a stranger's all the same");
-    assert_eq!(check(&world, "paceline/commits", &head).await.conclusion.as_deref(), Some("success"));
+    assert_eq!(world.checked("paceline/commits", &head).await.conclusion.as_deref(), Some("success"));
     world.github.set_permission(world.repository, "mia", Permission::Write);
     world.say(number, "mia", &format!("/paceline run {head}")).await;
     let runner = Hand::new(&world, "box").await;
@@ -240,7 +210,7 @@ async fn a_change_beyond_all_bounds_fails_in_words(on: On) {
         eventually_within(PATIENCE, "the commits check", || world.check("paceline/commits", &head)).await;
     assert_eq!(commits.conclusion.as_deref(), Some("failure"), "nothing passes unseen");
     comment_says(&world, number, "cannot be judged").await;
-    assert_eq!(ended(&world, "paceline/performance", &head).await.conclusion.as_deref(), Some("skipped"));
+    assert_eq!(world.ended("paceline/performance", &head).await.conclusion.as_deref(), Some("skipped"));
     assert_eq!(deliveries::newest_failure(&world.server.app.db).await.unwrap(), None);
     world.server.stop().await;
 }

@@ -39,9 +39,7 @@ fn stored(world: &World, digest: &str) -> PathBuf {
 }
 
 async fn what_is_old_goes_first_and_what_is_young_stays(on: On) {
-    let world = World::new(on, Wishes::default()).await;
-    let number = world.open_pull("fix: one");
-    world.pull_event(number, "opened").await;
+    let (world, number) = World::with_pull(on).await;
     let runner = Hand::new(&world, "box").await;
     let lease = eventually_claim(&runner).await;
     assert_eq!(runner.beat(&lease, lease.fence, Phase::Measuring).await.0, 200);

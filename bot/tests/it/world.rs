@@ -120,6 +120,14 @@ impl World {
         Server::start(config, Clock::system()).await.unwrap()
     }
 
+    /// A world whose server was told of its one pull request.
+    pub async fn with_pull(on: On) -> (Self, u64) {
+        let world = Self::new(on, Wishes::default()).await;
+        let number = world.open_pull("fix: one");
+        world.pull_event(number, "opened").await;
+        (world, number)
+    }
+
     /// A commit on `topic`, and a pull request from it by alice.
     pub fn open_pull(&self, message: &str) -> u64 {
         self.commit(message, "pub fn one() -> u32 { 2 - 1 }\n");
@@ -137,6 +145,25 @@ impl World {
             draft: false,
         };
         self.github.open_pull(self.repository, &new).unwrap()
+    }
+
+    /// A pull request by eve from her fork: the fork, its number, its head. Nobody was told of it.
+    pub fn open_fork(&self) -> (RepoId, u64, Sha) {
+        let fork = self.github.create_repository(&NewRepository::named("eve/widgets").unwrap()).unwrap();
+        let base = self.github.tip(self.repository, "main").unwrap();
+        let from = self.github.git_dir(self.repository).unwrap();
+        self.github.push(fork, &from, &base, "patch").unwrap();
+        let files: [(&str, Option<&[u8]>); 1] = [("src/lib.rs", Some(b"pub fn one() -> u32 { 1 + 0 }\n"))];
+        let head = self.github.commit(fork, "patch", "fix: from outside", &files).unwrap();
+        let new = NewPull {
+            title: "From a fork".into(),
+            author: "eve".into(),
+            base: "main".into(),
+            head: "patch".into(),
+            fork: Some(fork),
+            draft: false,
+        };
+        (fork, self.github.open_pull(self.repository, &new).unwrap(), head)
     }
 
     /// A pull request by alice from a branch of its own, with one commit.
@@ -211,6 +238,28 @@ impl World {
             .collect();
         assert!(found.len() <= 1, "one check run of each name per head, not {}", found.len());
         found.pop()
+    }
+
+    /// The check run, once it is there.
+    pub async fn checked(&self, name: &str, head: &Sha) -> CheckRunSeen {
+        eventually(name, || self.check(name, head)).await
+    }
+
+    /// The check run, once it has ended.
+    pub async fn ended(&self, name: &str, head: &Sha) -> CheckRunSeen {
+        eventually(name, || self.check(name, head).filter(|run| run.status == "completed")).await
+    }
+
+    /// Somebody presses a check run's re-run button, or one of ours.
+    pub async fn press(&self, check_run: i64, button: Option<&str>, sender: &str) {
+        let event = Event::CheckRun {
+            repo: self.repository,
+            check_run,
+            action: if button.is_some() { "requested_action" } else { "rerequested" }.into(),
+            button: button.map(Into::into),
+            sender: sender.into(),
+        };
+        self.send(&event).await;
     }
 
     pub fn head(&self) -> Sha {
