@@ -38,6 +38,7 @@ pub mod reconcile;
 pub mod render;
 pub mod repo_config;
 pub mod review;
+pub mod room;
 pub mod runs;
 pub mod serve;
 pub mod text;

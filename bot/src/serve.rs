@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::db::runners;
 use crate::error::UserError;
 use crate::web::{self, listen};
-use crate::{disk, missed, prune, reconcile, worker};
+use crate::{missed, prune, reconcile, room, worker};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -52,7 +52,7 @@ impl Server {
             tokio::spawn(worker::run(app.clone(), stop.clone())),
             tokio::spawn(reconcile::run(app.clone(), stop.clone())),
             tokio::spawn(missed::run(app.clone(), stop.clone())),
-            tokio::spawn(disk::run(app.clone(), stop.clone())),
+            tokio::spawn(room::run(app.clone(), stop.clone())),
             tokio::spawn(prune::run(app.clone(), stop.clone())),
             tokio::spawn(listen::serve(
                 listener,

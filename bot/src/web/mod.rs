@@ -23,7 +23,7 @@ const JSON_MAX_BYTES: usize = 4 << 20;
 /// Longer than the database ever waits for its write lock and its connections together.
 const REQUEST_WAIT: Duration = Duration::from_secs(60);
 /// The largest evidence at 1 Mbit/s.
-const EVIDENCE_WAIT: Duration = Duration::from_secs(10 * 60);
+const TRANSFER_WAIT: Duration = Duration::from_secs(10 * 60);
 
 /// Everything that the server answers.
 pub fn router(app: Arc<App>) -> Router {
@@ -35,18 +35,23 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/runner/v1/claim", post(runner::claim))
         .route("/runner/v1/jobs/{job}/heartbeat", post(runner::heartbeat))
-        .route("/runner/v1/jobs/{job}/source", get(runner::source))
         .route("/runner/v1/jobs/{job}/finish", post(runner::finish))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
         .merge(pages::routes())
         .layer(from_fn(|request, next| within(REQUEST_WAIT, request, next)))
+        .merge(transfers())
+        .with_state(app)
+}
+
+/// What moves much: sources are bundled before the first byte, evidence is stored after the last.
+fn transfers() -> Router<Arc<App>> {
+    Router::new()
+        .route("/runner/v1/jobs/{job}/source", get(runner::source))
         .route(
             "/runner/v1/jobs/{job}/evidence",
-            put(runner::evidence)
-                .layer(DefaultBodyLimit::max(EVIDENCE_MAX_BYTES))
-                .layer(from_fn(|request, next| within(EVIDENCE_WAIT, request, next))),
+            put(runner::evidence).layer(DefaultBodyLimit::max(EVIDENCE_MAX_BYTES)),
         )
-        .with_state(app)
+        .layer(from_fn(|request, next| within(TRANSFER_WAIT, request, next)))
 }
 
 /// Gives up a request, body and answer together, that takes longer: who trickles a body holds no connection.

@@ -122,7 +122,6 @@ async fn a_token_that_is_revoked_ends_at_once_and_its_job_goes_to_another(on: On
 }
 
 /// Another commit on the fork.
-
 fn push(world: &World, fork: RepoId, n: usize) -> Sha {
     let source = format!("pub fn one() -> u32 {{ 1 + {n} }}\n");
     world

@@ -6,7 +6,7 @@ use crate::hand::{Hand, eventually_claim, evidence};
 use crate::world::{Wishes, World, eventually, request};
 use bot::config::DiskConfig;
 use bot::demo::standin::{Covered, Event, NewPull, NewRepository, StandIn, StandInOptions};
-use bot::disk::{self, Swept};
+use bot::room::{self, Swept};
 use perfsuite::model::wire::{Lease, Outcome, Phase, Stored};
 use secrecy::ExposeSecret;
 use std::fs::File;
@@ -55,7 +55,7 @@ async fn what_is_old_goes_first_and_what_is_young_stays(on: On) {
     assert!(mirror.exists());
 
     // With room nothing is ever removed.
-    assert_eq!(disk::sweep(app).await.unwrap(), Swept::default());
+    assert_eq!(room::sweep(app).await.unwrap(), Swept::default());
     let tight = world.replica_with(NEVER_ENOUGH).await;
     eventually("the old orphan to go", || (!stored(&world, &orphan).exists()).then_some(())).await;
     assert!(stored(&world, &used).exists(), "its job ended a moment ago");
@@ -69,7 +69,7 @@ async fn what_is_old_goes_first_and_what_is_young_stays(on: On) {
         .await
         .unwrap();
     age_tree(&mirror, 100);
-    let swept = disk::sweep(&tight.app).await.unwrap();
+    let swept = room::sweep(&tight.app).await.unwrap();
     assert!(
         swept.evidence <= 1 && swept.mirrors <= 1,
         "the server's own sweep may have been first: {swept:?}"

@@ -2,7 +2,8 @@
 
 use super::access::{Caller, Need, TOKEN_LIFE_MS};
 use super::answer::{Answer, Asked};
-use super::state::{Comment, Repo, State, Token};
+use super::call::Call;
+use super::state::{Comment, Repo, Token};
 use super::{checks, deliveries, git_store, json};
 use crate::pull::{Permission, PullState};
 use axum::http::Method;
@@ -15,16 +16,6 @@ const FILES_MAX: usize = 3_000;
 const COMMENT_MAX_CHARS: usize = 65_536;
 /// GitHub's eight reactions.
 const REACTIONS: [&str; 8] = ["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"];
-
-/// Everything below is done with the state locked, so that each request is one step.
-pub(super) struct Call<'a> {
-    pub state: &'a mut State,
-    pub asked: &'a Asked,
-    pub caller: Caller,
-    /// `http://127.0.0.1:PORT`.
-    pub url: String,
-    pub now_ms: i64,
-}
 
 pub(super) fn answer(mut call: Call<'_>) -> Answer {
     route(&mut call).unwrap_or_else(|refused| refused)
@@ -291,20 +282,11 @@ impl Call<'_> {
         self.state.repos.get_mut(&repo).and_then(|r| r.comments.get_mut(&id)).ok_or_else(Answer::not_found)
     }
 
-    pub(super) fn allowed(&self, repo: Option<i64>, permission: &str, need: Need) -> Result<i64, Answer> {
-        self.caller.repo(self.state, repo, permission, need)
-    }
-
     fn known_pull(&self, repo: Option<i64>, number: &str, need: Need) -> Result<(&Repo, u64), Answer> {
         let id = self.allowed(repo, "pull_requests", need)?;
         let repo = &self.state.repos[&id];
         let number = number.parse().ok().filter(|n| repo.pulls.contains_key(n));
         Ok((repo, number.ok_or_else(Answer::not_found)?))
-    }
-
-    /// A page of a plain list below a repository.
-    pub(super) fn page(&self, repo: i64, rest: &str, items: Vec<Value>) -> Answer {
-        Answer::page(self.asked, &format!("/repositories/{repo}/{rest}"), items, |_, page| Value::Array(page))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::access::Need;
 use super::answer::Answer;
-use super::api::Call;
+use super::call::Call;
 use super::state::CheckRun;
 use super::{git_store, json};
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! The App's log of webhook deliveries, and repeating one.
 
 use super::answer::Answer;
-use super::api::Call;
+use super::call::Call;
 use super::json;
 use serde_json::{Value, json};
 

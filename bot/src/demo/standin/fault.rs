@@ -1,9 +1,9 @@
 //! Faults that a test switches on: which requests fail, how, and how often.
 
 use super::answer::Answer;
-use super::state::State;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -74,18 +74,29 @@ impl FaultKind {
     }
 }
 
-/// Takes one from the first fault that matches, or from the weather.
-pub(super) fn take(state: &mut State, method: &str, target: &str) -> Option<FaultKind> {
-    let matches = |f: &&mut Fault| f.times > 0 && f.method == method && target.contains(&f.part);
-    let kind = match state.faults.iter_mut().find(matches) {
-        Some(fault) => {
-            fault.times -= 1;
-            fault.kind
-        }
-        None => state.weather.as_mut()?.draw()?,
-    };
-    *state.failed.entry(kind.name()).or_default() += 1;
-    Some(kind)
+/// What is to go wrong, and what did.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub expected: Vec<Fault>,
+    pub weather: Option<Weather>,
+    /// Requests that were made to fail, by how.
+    pub made: BTreeMap<&'static str, usize>,
+}
+
+impl Faults {
+    /// Takes one from the first fault that matches, or from the weather.
+    pub fn take(&mut self, method: &str, target: &str) -> Option<FaultKind> {
+        let matches = |f: &&mut Fault| f.times > 0 && f.method == method && target.contains(&f.part);
+        let kind = match self.expected.iter_mut().find(matches) {
+            Some(fault) => {
+                fault.times -= 1;
+                fault.kind
+            }
+            None => self.weather.as_mut()?.draw()?,
+        };
+        *self.made.entry(kind.name()).or_default() += 1;
+        Some(kind)
+    }
 }
 
 /// The answer in place of the real one. [`FaultKind::Hang`] has none.

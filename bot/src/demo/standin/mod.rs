@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod api;
+mod call;
 mod checks;
 mod deliveries;
 mod fault;
@@ -142,12 +143,12 @@ impl StandIn {
 
     /// Makes the next matching requests fail.
     pub fn fail(&self, fault: Fault) {
-        self.shared.state().faults.push(fault);
+        self.shared.state().faults.expected.push(fault);
     }
 
     /// Makes requests fail at random from now on; `None`: no longer.
     pub fn weather(&self, weather: Option<Weather>) {
-        self.shared.state().weather = weather;
+        self.shared.state().faults.weather = weather;
     }
 
     /// Does something right after the next matching request was carried out and before its answer goes out: what
@@ -164,7 +165,7 @@ impl StandIn {
 
     /// How many requests were made to fail, by how.
     pub fn failed(&self) -> std::collections::BTreeMap<&'static str, usize> {
-        self.shared.state().failed.clone()
+        self.shared.state().faults.made.clone()
     }
 
     /// Requests so far, oldest first, bounded to the newest 20,000.

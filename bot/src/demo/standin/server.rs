@@ -1,7 +1,8 @@
 //! The stand-in's door: one handler that takes a request apart, lets faults happen, and remembers what was asked.
 
 use super::answer::{Answer, Asked};
-use super::api::{self, Call};
+use super::api;
+use super::call::Call;
 use super::fault::{self, FaultKind};
 use super::state::RequestSeen;
 use super::{Shared, access, git_http, webhook};
@@ -25,7 +26,7 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
 
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (method, target) = (request.method().to_string(), request.uri().to_string());
-    let fault = fault::take(&mut shared.state(), &method, &target);
+    let fault = shared.state().faults.take(&method, &target);
     let seen = RequestSeen {
         method: method.clone(),
         target: target.clone(),

@@ -1,6 +1,6 @@
 //! What the stand-in remembers, and the views of it that tests read.
 
-use super::fault::{Fault, Weather};
+use super::fault::Faults;
 use crate::pull::{Permission, PullState, RepoName};
 use perfsuite::model::Sha;
 use serde_json::Value;
@@ -23,13 +23,10 @@ pub(super) struct State {
     /// Names that repositories had before, lower-case `owner/name`.
     pub moved: BTreeMap<String, i64>,
     pub requests: VecDeque<RequestSeen>,
-    pub faults: Vec<Fault>,
-    pub weather: Option<Weather>,
+    pub faults: Faults,
     pub traps: Vec<Trap>,
     /// All requests, by method; those of git apart.
     pub totals: BTreeMap<String, usize>,
-    /// Requests that were made to fail, by how.
-    pub failed: BTreeMap<&'static str, usize>,
     last_id: i64,
 }
 
