@@ -81,10 +81,16 @@ impl Calibration {
         }
     }
 
-    /// False alarms beyond the budget, or a bias: a change. Nothing drawn: could not judge.
+    /// False alarms beyond the budget, or a bias: a change. Nothing drawn and nothing live: could not judge.
     pub(super) fn answer(&self) -> Answer {
         let Some(totals) = &self.totals else {
-            return if self.changed.is_empty() { Answer::CouldNotJudge } else { Answer::NoChange };
+            let nothing =
+                self.changed.is_empty() && self.same_live.decisions.max(self.changed_live.decisions) == 0;
+            return match (nothing, self.same_live.blocking) {
+                (true, _) => Answer::CouldNotJudge,
+                (false, 0) => Answer::NoChange,
+                (false, _) => Answer::Change,
+            };
         };
         let share = f64::from(totals.answers.blocking) / f64::from(totals.answers.decisions.max(1));
         let broken = share > self.budget / f64::from(self.suite_size) || !totals.biased.is_empty();
