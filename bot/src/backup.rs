@@ -85,7 +85,7 @@ impl DatabaseArgs {
         }
     }
 
-    fn evidence(&self) -> EvidenceStore {
+    pub fn evidence(&self) -> EvidenceStore {
         app::evidence_in(&self.data_dir)
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{Config, ServeArgs};
 use crate::db::runners;
 use crate::demo::{self, DemoArgs};
 use crate::error::UserError;
+use crate::replay::{self, ReplayArgs};
 use crate::repo_config;
 use crate::review::{self, ReviewArgs};
 use crate::serve;
@@ -50,6 +51,8 @@ enum Command {
     Backup(BackupArgs),
     /// Fill an empty database, of either kind, from such a file; stop the server first
     Restore(RestoreArgs),
+    /// Judge a delivery's run once more, from its evidence: the same bytes, offline
+    Replay(ReplayArgs),
     /// The repository's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -149,6 +152,7 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Backup(args) => backup::backup(args).await.map(|()| ExitCode::SUCCESS),
         Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => replay::run(args).await,
         Command::Config(ConfigCommand::Check { file }) => {
             let check = repo_config::check_file(&file);
             print!("{}", check.text);

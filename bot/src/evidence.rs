@@ -1,20 +1,13 @@
 //! Stored evidence: files named by the SHA-256 of their bytes, written whole or not at all.
 
-pub mod check;
+pub use perfsuite::evidence::{DECODED_MAX_BYTES, check, decode, decode_for};
 
 use anyhow::{Context, bail};
+use perfsuite::model::Evidence;
 use perfsuite::model::wire::EVIDENCE_MAX_BYTES;
-use perfsuite::model::{Evidence, JobSpec};
-use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// Decompressed evidence: 1,000 benchmarks of 120 visits with all their pairs are below 100 MiB. A bundle that unpacks
-/// to more is refused before it fills the memory.
-pub const DECODED_MAX_BYTES: u64 = 128 << 20;
-/// Memory that a stream may ask for to be unpacked, as a power of two: 16 MiB. Runners use a fifth of it.
-const WINDOW_LOG_MAX: u32 = 24;
 
 /// A directory of evidence.
 #[derive(Clone, Debug)]
@@ -36,7 +29,7 @@ impl EvidenceStore {
         if bytes.len() > EVIDENCE_MAX_BYTES {
             bail!("evidence of {} bytes is over the bound of {EVIDENCE_MAX_BYTES}", bytes.len());
         }
-        let digest = hex::encode(Sha256::digest(bytes));
+        let digest = perfsuite::evidence::digest(bytes);
         let path = self.path(&digest);
         if path.exists() {
             return Ok(digest);
@@ -107,29 +100,6 @@ fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Decompresses and parses evidence, with a bound on its unpacked size.
-pub fn decode(bytes: &[u8]) -> anyhow::Result<Evidence> {
-    decode_within(bytes, DECODED_MAX_BYTES)
-}
-
-/// The same, and holds it against the job that it must be of.
-pub fn decode_for(bytes: &[u8], spec: &JobSpec) -> anyhow::Result<Evidence> {
-    let evidence = decode(bytes)?;
-    check::check(&evidence, spec)?;
-    Ok(evidence)
-}
-
-fn decode_within(bytes: &[u8], decoded_max_bytes: u64) -> anyhow::Result<Evidence> {
-    let mut json = Vec::new();
-    let mut decoder = zstd::stream::read::Decoder::new(bytes).context("evidence is no zstd stream")?;
-    decoder.window_log_max(WINDOW_LOG_MAX).context("evidence cannot be unpacked")?;
-    decoder.take(decoded_max_bytes + 1).read_to_end(&mut json).context("evidence is no zstd stream")?;
-    if json.len() as u64 > decoded_max_bytes {
-        bail!("evidence unpacks to more than {decoded_max_bytes} bytes");
-    }
-    serde_json::from_slice(&json).context("evidence is not what its format says")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,26 +125,5 @@ mod tests {
             assert!(store.open(name).is_err(), "{name:?}");
         }
         assert!(store.open(&"a".repeat(64)).unwrap().is_none());
-    }
-
-    #[test]
-    fn what_unpacks_to_nonsense_is_refused() {
-        let packed = zstd::encode_all(&b"{\"schema\": 1}"[..], 1).unwrap();
-        assert!(decode(&packed).unwrap_err().to_string().contains("format"));
-        assert!(decode(b"").unwrap_err().to_string().contains("zstd"), "nothing at all");
-        assert!(decode(&packed[..packed.len() - 3]).unwrap_err().to_string().contains("zstd"), "cut short");
-        assert!(decode(b"{}").unwrap_err().to_string().contains("zstd"));
-    }
-
-    #[test]
-    fn a_bomb_is_refused_before_it_fills_the_memory() {
-        let bomb = zstd::encode_all(std::io::repeat(b' ').take(16 << 20), 3).unwrap();
-        assert!(bomb.len() < 10_000, "{} bytes become 16 MiB", bomb.len());
-        assert!(decode_within(&bomb, 1 << 20).unwrap_err().to_string().contains("unpacks to more than"));
-        // A stream that wants gigabytes of memory to be unpacked at all.
-        let mut greedy = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-        greedy.window_log(WINDOW_LOG_MAX + 3).unwrap();
-        std::io::copy(&mut std::io::repeat(b' ').take(100), &mut greedy).unwrap();
-        assert!(decode(&greedy.finish().unwrap()).unwrap_err().to_string().contains("zstd"));
     }
 }

@@ -36,6 +36,7 @@ pub mod pull;
 pub mod queue;
 pub mod reconcile;
 pub mod render;
+pub mod replay;
 pub mod repo_config;
 pub mod review;
 pub mod room;

@@ -91,9 +91,14 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub enum Format {
     #[default]
     Text,
     Markdown,
     Json,
+}
+
+/// A report as `compare` and `report` print it.
+pub fn rendered(report: &crate::model::Report, format: Format) -> anyhow::Result<String> {
+    report::rendered(report, format)
 }

@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod codegen;
 pub mod disk;
+pub mod evidence;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod host;

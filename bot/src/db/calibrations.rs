@@ -80,6 +80,57 @@ pub async fn of_runner<'e, E: Executor<'e, Database = Any>>(
     rows.iter().map(observation).collect()
 }
 
+/// What had been seen when a job ended, without what it saw itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    pub since_ms: i64,
+    pub until_ms: i64,
+    pub job: &'a JobId,
+}
+
+/// As [`of_repository`] was then.
+pub async fn of_repository_before<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    repository: RepoId,
+    runner: &str,
+    before: &Before<'_>,
+) -> sqlx::Result<Vec<Observation>> {
+    let rows = sqlx::query(
+        "SELECT * FROM calibrations WHERE repository_id = $1 AND runner_id = $2 AND at_ms >= $3 AND at_ms <= $4
+                AND job_id <> $5
+         ORDER BY at_ms DESC, id DESC LIMIT $6",
+    )
+    .bind(repository.0)
+    .bind(runner)
+    .bind(before.since_ms)
+    .bind(before.until_ms)
+    .bind(&before.job.0)
+    .bind(READ_MAX)
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(observation).collect()
+}
+
+/// As [`of_runner`] was then.
+pub async fn of_runner_before<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    runner: &str,
+    before: &Before<'_>,
+) -> sqlx::Result<Vec<Observation>> {
+    let rows = sqlx::query(
+        "SELECT * FROM calibrations WHERE runner_id = $1 AND at_ms >= $2 AND at_ms <= $3 AND job_id <> $4
+         ORDER BY at_ms DESC, id DESC LIMIT $5",
+    )
+    .bind(runner)
+    .bind(before.since_ms)
+    .bind(before.until_ms)
+    .bind(&before.job.0)
+    .bind(READ_MAX)
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(observation).collect()
+}
+
 /// When a runner last measured a repository's benchmarks against themselves.
 pub async fn newest<'e, E: Executor<'e, Database = Any>>(
     on: E,

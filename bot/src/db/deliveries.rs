@@ -108,6 +108,31 @@ pub async fn insert(db: &Db, delivery: &NewDelivery, now_ms: i64) -> sqlx::Resul
     Ok(insert_all(db, std::slice::from_ref(delivery), now_ms).await? == [true])
 }
 
+/// A delivery as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    pub event: String,
+    pub lane: String,
+    pub payload: String,
+    pub received_ms: i64,
+}
+
+pub async fn get(db: &Db, guid: &str) -> sqlx::Result<Option<Remembered>> {
+    let row = sqlx::query("SELECT event, lane, payload, received_ms FROM deliveries WHERE guid = $1")
+        .bind(guid)
+        .fetch_optional(db.pool())
+        .await?;
+    row.map(|row| {
+        Ok(Remembered {
+            event: row.try_get("event")?,
+            lane: row.try_get("lane")?,
+            payload: row.try_get("payload")?,
+            received_ms: row.try_get("received_ms")?,
+        })
+    })
+    .transpose()
+}
+
 /// Takes the oldest delivery whose lane is free. Within a lane only the oldest may be taken, so order is kept
 /// whoever asks. `worker` is noted, for people who look.
 pub async fn claim(db: &Db, worker: &str, now_ms: i64, lease_ms: i64) -> sqlx::Result<Option<Delivery>> {

@@ -22,6 +22,7 @@ mod presence;
 mod queries;
 mod races;
 mod released;
+mod replay;
 mod replicas;
 mod scene;
 mod secrets;

@@ -200,6 +200,10 @@ impl World {
         self.config.data_dir.clone()
     }
 
+    pub fn database_url(&self) -> String {
+        self.config.database_url.clone().unwrap()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.server.address)
     }

@@ -9,6 +9,7 @@ mod fallback;
 mod hostile;
 mod load;
 mod measure;
+mod report;
 mod repository;
 mod runner;
 mod stopping;

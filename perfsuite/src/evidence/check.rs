@@ -3,8 +3,8 @@
 //! A runner is trusted to measure, not to send what is sound: its token may have been stolen, and what it passes on
 //! (names, outputs) was written by strangers' programs.
 
-use perfsuite::model::evidence::EVIDENCE_SCHEMA;
-use perfsuite::model::{Build, Evidence, JobSpec, Series, Side, Visit};
+use crate::model::evidence::EVIDENCE_SCHEMA;
+use crate::model::{Build, Evidence, JobSpec, Series, Side, Visit};
 use std::collections::HashSet;
 
 /// Benchmark-metric pairs of one run, and rows of any other list: the largest suites known have some thousands.

@@ -1,13 +1,13 @@
 //! Each way in which evidence can be unsound, one at a time.
 
 use super::*;
-use perfsuite::model::{
+use crate::model::{
     BenchmarkId, CriterionSuite, Environment, Failure, FailureReason, Instructions, JobId, JobLimits, Metric,
     Mode, OneSided, SuiteKind, SuiteSpec, Trust,
 };
 use std::collections::BTreeMap;
 
-fn sha(digit: &str) -> perfsuite::model::Sha {
+fn sha(digit: &str) -> crate::model::Sha {
     digit.repeat(40).parse().unwrap()
 }
 
