@@ -2,7 +2,9 @@
 
 mod calibrate;
 mod calibration;
+mod changepoints;
 mod compare;
+mod history_trial;
 mod judge;
 mod markdown;
 mod report;
@@ -26,7 +28,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Calibrate(calibrate::CalibrateArgs),
+    Changepoints(changepoints::ChangepointsArgs),
     Compare(compare::CompareArgs),
+    #[command(hide = true)]
+    HistoryTrial(history_trial::HistoryTrialArgs),
     Judge(judge::JudgeArgs),
     Report(report::ReportArgs),
     Runner(crate::runner::RunnerArgs),
@@ -40,6 +45,12 @@ enum Command {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn judged(text: &str) -> Option<Vec<String>> {
     judge::judge(text, 10, 0.01).ok().map(|(lines, _)| lines)
+}
+
+/// The lines that `changepoints` prints about a file's text, where it can be read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn change_points_told(text: &[u8]) -> Option<String> {
+    changepoints::told(text)
 }
 
 /// What a command found, as its exit code: 0, 1, 2.
@@ -73,7 +84,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let answer = match &cli.command {
         Command::Calibrate(args) => calibrate::run(args),
+        Command::Changepoints(args) => changepoints::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::HistoryTrial(args) => history_trial::run(args),
         Command::Judge(args) => judge::run(args),
         Command::Report(args) => report::run(args),
         Command::Runner(args) => runner::run(args),

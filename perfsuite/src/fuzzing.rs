@@ -75,6 +75,16 @@ pub fn judge_csv(data: &[u8]) {
     }
 }
 
+/// A history, as a file.
+pub fn history_csv(data: &[u8]) {
+    for line in cli::change_points_told(data).unwrap_or_default().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let size = line["size"].as_f64().unwrap();
+        assert!(size > -1.0 && size != 0.0, "{line}");
+        assert!(line["index"].is_i64() || line["index"].is_u64(), "{line}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +110,6 @@ mod tests {
         each("codegen", codegen);
         each("load_response", load_response);
         each("judge_csv", judge_csv);
+        each("history_csv", history_csv);
     }
 }

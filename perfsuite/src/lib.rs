@@ -8,6 +8,7 @@ pub mod disk;
 pub mod evidence;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod history;
 pub mod host;
 pub mod http;
 pub mod load;
