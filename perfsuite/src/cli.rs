@@ -6,9 +6,11 @@ mod changepoints;
 mod compare;
 mod history_trial;
 mod judge;
+mod load;
 mod markdown;
 mod report;
 mod runner;
+mod scenario;
 mod settings;
 mod text;
 
@@ -33,6 +35,7 @@ enum Command {
     #[command(hide = true)]
     HistoryTrial(history_trial::HistoryTrialArgs),
     Judge(judge::JudgeArgs),
+    Load(load::LoadArgs),
     Report(report::ReportArgs),
     Runner(crate::runner::RunnerArgs),
     Upstream(upstream::UpstreamArgs),
@@ -88,6 +91,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::HistoryTrial(args) => history_trial::run(args),
         Command::Judge(args) => judge::run(args),
+        Command::Load(args) => load::run(args),
         Command::Report(args) => report::run(args),
         Command::Runner(args) => runner::run(args),
         Command::Upstream(args) => upstream::run(args).map(|()| Answer::NoChange),

@@ -221,6 +221,7 @@ fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found
             rule: &rule,
             seed: job.spec.seed.wrapping_add(index as u64),
             deadline: Instant::now() + share,
+            limit: load::SCENARIO_LIMIT,
             memory_bytes: bench.limits.memory_bytes,
             perfsuite: load::perfsuite_argv().context("cannot tell where this program is")?,
         });

@@ -46,7 +46,7 @@ impl Settings {
         Settings::parse(&text).with_context(|| format!("{PATH} of {} cannot be used", commit.short()))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Settings> {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Settings> {
         let document: DocumentMut = text.parse()?;
         let Some(perf) = document.get("perf") else { return Ok(Settings::default()) };
         let settings: Settings = serde_json::from_value(json(perf)?).context("in [perf]")?;
@@ -75,7 +75,7 @@ impl Settings {
 }
 
 /// A TOML value as JSON: what suites consist of (dates are none of it).
-fn json(item: &Item) -> anyhow::Result<serde_json::Value> {
+pub(super) fn json(item: &Item) -> anyhow::Result<serde_json::Value> {
     use serde_json::Value as Json;
     if let Some(tables) = item.as_array_of_tables() {
         let tables = tables.iter().map(|table| json(&Item::Table(table.clone())));

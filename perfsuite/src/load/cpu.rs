@@ -74,10 +74,24 @@ impl CpuReading {
 
 /// The largest resident memory that `pid` ever had, in bytes; `None` when it is gone.
 pub fn memory_peak_bytes(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+/// The memory that these processes hold now; `None` when one of them is gone.
+pub fn resident_bytes(pids: impl Iterator<Item = u32>) -> Option<u64> {
+    pids.map(|pid| memory(pid, "VmRSS:")).sum()
+}
+
+fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(process(pid).join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// CPU time that this thread has spent so far; `None` where the kernel does not count it in nanoseconds.
+pub fn own_thread_ns() -> Option<u64> {
+    nanoseconds_of(Path::new("/proc/thread-self"))
 }
 
 fn process(pid: u32) -> PathBuf {
@@ -148,7 +162,8 @@ mod tests {
     fn a_busy_child_spends() {
         let busy = run("while :; do :; done");
         assert!(spent_some(busy.0.id()) > 0);
-        assert!(memory_peak_bytes(busy.0.id()).unwrap() > 0);
+        let resident = resident_bytes([busy.0.id()].into_iter()).unwrap();
+        assert!(resident > 0 && memory_peak_bytes(busy.0.id()).unwrap() >= resident);
     }
 
     #[test]
@@ -168,6 +183,15 @@ mod tests {
         let grown = CpuReading { threads_ns: [((1, 1), 50), ((1, 3), 7)].into(), ticks: [(1, 103)].into() };
         let start = CpuReading { threads_ns: [((1, 1), 10)].into(), ticks: [(1, 100)].into() };
         assert_eq!(grown.since(&start), 47);
+    }
+
+    #[test]
+    fn ones_own_time_grows() {
+        let before = own_thread_ns().unwrap();
+        let begun = std::time::Instant::now();
+        while own_thread_ns().unwrap() == before {
+            assert!(begun.elapsed() < Duration::from_secs(60), "a busy thread spends nothing");
+        }
     }
 
     #[test]

@@ -100,10 +100,10 @@ impl Generator {
     pub async fn run(&mut self, dues: &[Due]) -> Result<Observed, GeneratorError> {
         self.runs += 1;
         let begun = Instant::now();
-        for lane in &self.lanes {
-            lane.begin(self.runs, begun);
-        }
         let window = Duration::from_nanos(dues.last().map_or(0, |due| due.at_ns));
+        for lane in &self.lanes {
+            lane.begin(self.runs, begun, window);
+        }
         let give_up = window * WINDOWS_MAX + DRAIN;
         let mut lateness = histogram();
         let mut sent = 0;

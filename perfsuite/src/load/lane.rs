@@ -42,6 +42,8 @@ struct State {
     waiting: VecDeque<Pending>,
     run: u32,
     begun: Instant,
+    /// How long this run's schedule is.
+    window: Duration,
     /// Requests of this run without an outcome.
     outstanding: usize,
     tally: Tally,
@@ -101,6 +103,7 @@ impl Lane {
             waiting: VecDeque::new(),
             run: 0,
             begun: Instant::now(),
+            window: Duration::ZERO,
             outstanding: 0,
             tally: Tally::new(),
         };
@@ -108,10 +111,10 @@ impl Lane {
     }
 
     /// Starts counting anew; what is still on its way belongs to the run before and is no longer counted.
-    pub(super) fn begin(&self, run: u32, begun: Instant) {
+    pub(super) fn begin(&self, run: u32, begun: Instant, window: Duration) {
         let mut state = self.state();
         state.waiting.clear();
-        (state.run, state.begun, state.outstanding) = (run, begun, 0);
+        (state.run, state.begun, state.window, state.outstanding) = (run, begun, window, 0);
         state.tally = Tally::new();
     }
 
@@ -140,7 +143,8 @@ impl Lane {
         let run = state.run;
         let flying = state.slots.iter().filter_map(|slot| slot.flight.as_ref());
         for pending in flying.chain(state.waiting.iter()).filter(|p| p.run == run) {
-            state.tally.latency.saturating_record(nanos(state.begun.elapsed().saturating_sub(pending.due)));
+            let waited = nanos(state.begun.elapsed().saturating_sub(pending.due));
+            state.tally.record(waited, quarter(pending.due, state.window));
             state.tally.count(ErrorKind::Unanswered);
         }
         state.waiting.clear();
@@ -272,7 +276,7 @@ impl State {
         }
         if let Some(pending) = self.ended(slot) {
             let latency = self.begun.elapsed().saturating_sub(pending.due);
-            self.tally.latency.saturating_record(nanos(latency));
+            self.tally.record(nanos(latency), quarter(pending.due, self.window));
             self.tally.answered += 1;
         }
     }
@@ -293,6 +297,12 @@ impl State {
         self.outstanding = self.outstanding.saturating_sub(1);
         Some(pending)
     }
+}
+
+/// Which quarter of the schedule a request was due in, from 0.
+fn quarter(due: Duration, window: Duration) -> usize {
+    let place = nanos(due).saturating_mul(4) / nanos(window).max(1);
+    place.min(3) as usize
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {

@@ -5,10 +5,12 @@
 
 pub mod affinity;
 pub mod cpu;
+mod faults;
 pub mod framing;
 pub mod generator;
 pub mod knee;
 pub mod lane;
+mod listening;
 pub mod precise;
 pub mod response;
 pub mod round;

@@ -4,13 +4,13 @@
 
 use super::{
     affinity::{self, Pinned, Shares},
-    cpu::{CpuReading, memory_peak_bytes},
+    cpu::{CpuReading, memory_peak_bytes, own_thread_ns, resident_bytes},
     generator::{Generator, GeneratorError, Observed, RESPONSE_MAX_BYTES, Target},
     knee::KneeSearch,
     lane::nanos,
     schedule::{ScheduleSpec, schedule},
     server::{Readiness, Server, Start},
-    wire::{PLAN_MAX_BYTES, Probe, RoundFailure, RoundOutcome, RoundPlan, RoundResult, RoundTask},
+    wire::{PLAN_MAX_BYTES, Probe, RoundFailure, RoundOutcome, RoundPlan, RoundResult, RoundTask, Spent},
 };
 use crate::model::{FailureReason, Side};
 use anyhow::Context;
@@ -115,12 +115,15 @@ async fn play(
         RoundTask::Measure { rate_per_second, warmup_ms, window_ms } => {
             let warmup = spec(rate_per_second, warmup_ms, plan.seed ^ WARMUP_SEED);
             observe(&mut generator, &warmup, servers).await?;
-            let before = read_cpu(servers)?;
+            let (before, own_before) = (readings(servers)?, own_thread_ns());
             let observed =
                 observe(&mut generator, &spec(rate_per_second, window_ms, plan.seed), servers).await?;
-            let after = read_cpu(servers)?;
-            let result = result(&observed, servers, &before, &after);
-            Ok(RoundOutcome::Measured(RoundResult { pinned: shares.is_some(), ..result }))
+            let own =
+                own_thread_ns().zip(own_before).map_or(0, |(after, before)| after.saturating_sub(before));
+            let after = readings(servers)?;
+            let result = result(&observed, &before, &after);
+            let pinned = shares.is_some();
+            Ok(RoundOutcome::Measured(RoundResult { pinned, generator_cpu_ns: own, ..result }))
         }
         RoundTask::Knee { p99_limit_ns, probe_ms, limit_ms } => {
             let ends = Instant::now() + Duration::from_millis(limit_ms);
@@ -209,34 +212,42 @@ fn ended(servers: &mut [Server]) -> Option<Trouble> {
     })
 }
 
-fn read_cpu(servers: &mut [Server]) -> Result<BTreeMap<Side, CpuReading>, Trouble> {
+/// What a server has used up to now: CPU time, and the memory that it holds.
+struct Reading {
+    cpu: CpuReading,
+    resident_bytes: Option<u64>,
+}
+
+fn readings(servers: &[Server]) -> Result<BTreeMap<Side, Reading>, Trouble> {
     let mut readings = BTreeMap::new();
     for server in servers.iter() {
         let Some(side) = server.side else { continue };
-        let Ok(reading) = CpuReading::of(server.pid) else {
+        let Ok(cpu) = CpuReading::of(server.pid) else {
             let output = format!("the CPU time of process {} cannot be read from /proc", server.pid);
             let reason = FailureReason::BadOutput;
             return Err(Trouble::Failed(RoundFailure { side: Some(side), reason, output }));
         };
-        readings.insert(side, reading);
+        let resident_bytes = resident_bytes(cpu.processes());
+        readings.insert(side, Reading { cpu, resident_bytes });
     }
     Ok(readings)
 }
 
 fn result(
     observed: &Observed,
-    servers: &[Server],
-    before: &BTreeMap<Side, CpuReading>,
-    after: &BTreeMap<Side, CpuReading>,
+    before: &BTreeMap<Side, Reading>,
+    after: &BTreeMap<Side, Reading>,
 ) -> RoundResult {
     let side_of = |(side, tally): &(Side, super::wire::Tally)| {
-        let cpu_ns = match (before.get(side), after.get(side)) {
-            (Some(before), Some(after)) => after.since(before),
-            _ => 0,
-        };
-        let server = servers.iter().find(|server| server.side == Some(*side));
-        let memory = server.and_then(|server| memory_peak_bytes(server.pid));
-        (*side, tally.result(cpu_ns, memory))
+        let mut spent = Spent::default();
+        if let (Some(before), Some(after)) = (before.get(side), after.get(side)) {
+            spent.cpu_ns = after.cpu.since(&before.cpu);
+            let growth =
+                |(after, before)| i64::try_from(after).ok()?.checked_sub(i64::try_from(before).ok()?);
+            spent.memory_growth_bytes = after.resident_bytes.zip(before.resident_bytes).and_then(growth);
+            spent.memory_peak_bytes = after.cpu.processes().map(memory_peak_bytes).sum();
+        }
+        (*side, tally.result(spent))
     };
     RoundResult {
         sides: observed.sides.iter().map(side_of).collect(),
@@ -245,6 +256,7 @@ fn result(
         lateness_p99_ns: observed.lateness.value_at_quantile(0.99),
         unsent: observed.unsent,
         elapsed_ns: nanos(observed.elapsed),
+        generator_cpu_ns: 0,
     }
 }
 

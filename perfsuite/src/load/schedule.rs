@@ -1,22 +1,12 @@
 //! When each request is due and which side gets it: pure, seeded, fixed before the first byte is sent.
 
+pub use crate::model::job::Spacing;
+
 use crate::model::Side;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde::{Deserialize, Serialize};
 
 /// Requests of one schedule: a minute at 30,000 a second; more would only cost memory (24 bytes each).
 pub const SCHEDULE_REQUESTS_MAX: usize = 2_000_000;
-
-/// How arrivals follow each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Spacing {
-    /// Equal gaps.
-    #[default]
-    Constant,
-    /// Exponential gaps: independent clients.
-    Poisson,
-}
 
 /// What a schedule is made from.
 #[derive(Clone, Debug, PartialEq)]

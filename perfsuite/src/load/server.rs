@@ -1,6 +1,8 @@
 //! One server process of a round: started on a free port, asked until it is ready, watched, stopped.
 
-use super::{affinity::Pinned, cpu::CpuReading, response::ResponseReader, wire::RoundFailure};
+use super::{
+    affinity::Pinned, cpu::CpuReading, listening::listening, response::ResponseReader, wire::RoundFailure,
+};
 use crate::model::{FailureReason, Side};
 use std::{
     collections::VecDeque,
@@ -91,9 +93,14 @@ impl Server {
         self.child.try_wait().ok().flatten()
     }
 
+    /// The process and everything below it.
+    fn processes(&self) -> Vec<u32> {
+        CpuReading::of(self.pid).map(|reading| reading.processes().collect()).unwrap_or_default()
+    }
+
     /// Ends the process and everything below it.
     pub(super) async fn stop(&mut self) {
-        let below = CpuReading::of(self.pid).map(|r| r.processes().collect::<Vec<_>>()).unwrap_or_default();
+        let below = self.processes();
         let _ = self.child.start_kill();
         for pid in below.into_iter().filter(|pid| *pid != self.pid) {
             signal::kill(pid);
@@ -153,7 +160,12 @@ impl Server {
                 return Ok(());
             }
             if Instant::now() > limit {
-                return Err(NotReady::Limit(start.limit));
+                let elsewhere = listening(&self.processes()).into_iter().filter(|at| *at != self.address);
+                return Err(NotReady::Limit {
+                    after: start.limit,
+                    asked: self.address,
+                    elsewhere: elsewhere.collect(),
+                });
             }
             tokio::time::sleep(READY_PAUSE).await;
         }
@@ -164,8 +176,17 @@ impl Server {
 enum NotReady {
     #[error("ended ({0}) before it was ready")]
     Exited(ExitStatus),
-    #[error("was not ready within {:.1} s", .0.as_secs_f64())]
-    Limit(Duration),
+    #[error("was not ready within {:.1} s{}", .after.as_secs_f64(), where_else(*.asked, .elsewhere))]
+    Limit { after: Duration, asked: SocketAddr, elsewhere: Vec<SocketAddr> },
+}
+
+/// Said of a server that listens where nobody asks.
+fn where_else(asked: SocketAddr, elsewhere: &[SocketAddr]) -> String {
+    let places: Vec<String> = elsewhere.iter().map(SocketAddr::to_string).collect();
+    match places.as_slice() {
+        [] => String::new(),
+        places => format!(": it was told to listen on {asked} and listens on {}", places.join(", ")),
+    }
 }
 
 /// Whether the server answers as `readiness` wants it.

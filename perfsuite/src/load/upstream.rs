@@ -1,6 +1,7 @@
 //! `perfsuite upstream`: a cheap HTTP/1.1 server that answers every request with the same body, for proxies to sit in
 //! front of. One thread, keep-alive, pipelining answered in order.
 
+use super::faults::{Faults, FaultsArgs};
 use super::framing::{Body, Malformed, body_of, closes};
 use anyhow::Context;
 use std::{net::SocketAddr, rc::Rc, time::Duration};
@@ -21,7 +22,14 @@ const WRITE_BYTES: usize = 256 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Answer every HTTP/1.1 request with the same body, for a proxy to sit in front of.
+///
+/// With faults it plays a server that is slow, broken or greedy. `GET /readyz` is always answered at once, with 200.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  perfsuite upstream --listen 127.0.0.1:9000 --body-bytes 100000
+  perfsuite upstream --listen 127.0.0.1:9000 --delay-us 2000            a slow one
+  perfsuite upstream --listen 127.0.0.1:9000 --stall-ms 500 --stall-every 3000")]
 pub struct UpstreamArgs {
     /// Address to listen on
     #[arg(long, value_name = "ADDR")]
@@ -29,24 +37,27 @@ pub struct UpstreamArgs {
     /// Size of each answer's body
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub body_bytes: usize,
+    #[command(flatten)]
+    pub faults: FaultsArgs,
 }
 
 /// Serves until the process is ended. An error when the address cannot be had.
 pub fn run(args: &UpstreamArgs) -> anyhow::Result<()> {
     anyhow::ensure!(args.body_bytes <= BODY_MAX_BYTES, "--body-bytes is at most {BODY_MAX_BYTES}");
+    args.faults.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind(args.listen).await.with_context(|| {
             format!("cannot listen on {}: choose another address with --listen", args.listen)
         })?;
-        serve(listener, args.body_bytes).await;
+        serve(listener, args.body_bytes, &args.faults).await;
         Ok(())
     })
 }
 
 /// Answers on `listener` for ever. Must run inside a [`tokio::task::LocalSet`].
-pub async fn serve(listener: TcpListener, body_bytes: usize) {
-    let answers = Rc::new(Answers::new(body_bytes.min(BODY_MAX_BYTES)));
+pub async fn serve(listener: TcpListener, body_bytes: usize, faults: &FaultsArgs) {
+    let answers = Rc::new(Answers::new(body_bytes.min(BODY_MAX_BYTES), faults));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -64,24 +75,31 @@ pub async fn serve(listener: TcpListener, body_bytes: usize) {
 struct Answers {
     full: Vec<u8>,
     head_bytes: usize,
+    faults: Faults,
 }
+
+/// The answer to the readiness probe, whatever is wrong otherwise.
+const READY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 impl Answers {
-    fn new(body_bytes: usize) -> Self {
+    fn new(body_bytes: usize, faults: &FaultsArgs) -> Self {
+        let status = faults.status_line();
         let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {body_bytes}\r\n\r\n");
+            format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {body_bytes}\r\n\r\n");
         let mut full = head.into_bytes();
         let head_bytes = full.len();
         full.resize(head_bytes + body_bytes, b'x');
-        Self { full, head_bytes }
+        Self { full, head_bytes, faults: Faults::new(faults) }
     }
 }
 
 /// One request's head, as far as an answer depends on it.
 struct Asked {
     head: bool,
+    /// The readiness probe.
+    ready: bool,
     closes: bool,
     body: Option<Body>,
     length: usize,
@@ -129,8 +147,14 @@ async fn converse(mut stream: TcpStream, answers: &Answers) -> std::io::Result<(
                     at += asked.length;
                     body = asked.body.filter(|b| *b != Body::Fixed(0));
                     last = asked.closes;
-                    let bytes =
-                        if asked.head { &answers.full[..answers.head_bytes] } else { &answers.full[..] };
+                    let bytes = match (asked.ready, asked.head) {
+                        (true, _) => READY,
+                        (_, true) => &answers.full[..answers.head_bytes],
+                        _ => &answers.full[..],
+                    };
+                    if !asked.ready {
+                        answers.faults.before_answer().await?;
+                    }
                     out.extend_from_slice(bytes);
                     if out.len() >= WRITE_BYTES {
                         stream.write_all(&out).await?;
@@ -162,6 +186,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Asked>, Malformed> {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(length) => Ok(Some(Asked {
             head: request.method == Some("HEAD"),
+            ready: request.method == Some("GET") && request.path == Some("/readyz"),
             closes: closes(request.version.unwrap_or(0), request.headers),
             body: body_of(request.headers)?,
             length,
@@ -179,7 +204,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(serve(listener, 3));
+        local.spawn_local(async move { serve(listener, 3, &FaultsArgs::default()).await });
         let client = async {
             let mut stream = TcpStream::connect(address).await.unwrap();
             for part in wire.chunks(piece) {

@@ -85,6 +85,9 @@ pub struct RoundResult {
     pub unsent: u64,
     /// From the first due time to the last answer.
     pub elapsed_ns: u64,
+    /// CPU time of the generator itself, to send and to receive; zero when not known.
+    #[serde(default)]
+    pub generator_cpu_ns: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +102,12 @@ pub struct SideResult {
     /// User and system, of the server and everything below it, within the window.
     pub cpu_ns: u64,
     pub memory_peak_bytes: Option<u64>,
+    /// By how much the memory of the server and everything below it grew within the window.
+    #[serde(default)]
+    pub memory_growth_bytes: Option<i64>,
+    /// Mean latency of the requests that were due in each quarter of the window.
+    #[serde(default)]
+    pub quarters_ns: [u64; 4],
     /// Latencies in nanoseconds: base64 of HDR's V2 encoding.
     pub latency: String,
 }
@@ -170,11 +179,27 @@ pub struct Tally {
     pub scheduled: u64,
     pub answered: u64,
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// Of the requests that were due in each quarter of the schedule: the sum of latencies, and how many they were.
+    quarters: [(u128, u64); 4],
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self { latency: histogram(), scheduled: 0, answered: 0, errors: BTreeMap::new() }
+        Self {
+            latency: histogram(),
+            scheduled: 0,
+            answered: 0,
+            errors: BTreeMap::new(),
+            quarters: [(0, 0); 4],
+        }
+    }
+
+    /// One request's latency, by the quarter of the schedule in which it was due.
+    pub(super) fn record(&mut self, latency_ns: u64, quarter: usize) {
+        self.latency.saturating_record(latency_ns);
+        let of = &mut self.quarters[quarter.min(3)];
+        of.0 += u128::from(latency_ns);
+        of.1 += 1;
     }
 
     pub(super) fn count(&mut self, kind: ErrorKind) {
@@ -186,7 +211,9 @@ impl Tally {
         self.errors.iter().filter(|(kind, _)| **kind != ErrorKind::Connect).map(|(_, n)| n).sum()
     }
 
-    pub(super) fn result(&self, cpu_ns: u64, memory_peak_bytes: Option<u64>) -> SideResult {
+    pub(super) fn result(&self, spent: Spent) -> SideResult {
+        let mean =
+            |(sum, count): (u128, u64)| u64::try_from(sum / u128::from(count.max(1))).unwrap_or(u64::MAX);
         SideResult {
             scheduled: self.scheduled,
             answered: self.answered,
@@ -194,14 +221,39 @@ impl Tally {
             p50_ns: self.latency.value_at_quantile(0.5),
             p99_ns: self.latency.value_at_quantile(0.99),
             p999_ns: self.latency.value_at_quantile(0.999),
-            cpu_ns,
-            memory_peak_bytes,
+            cpu_ns: spent.cpu_ns,
+            memory_peak_bytes: spent.memory_peak_bytes,
+            memory_growth_bytes: spent.memory_growth_bytes,
+            quarters_ns: self.quarters.map(mean),
             latency: encode(&self.latency),
         }
     }
 }
 
+/// What a server used up within the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) cpu_ns: u64,
+    pub(super) memory_peak_bytes: Option<u64>,
+    pub(super) memory_growth_bytes: Option<i64>,
+}
+
+/// A server falls behind the schedule when requests wait longer in each quarter of it, in the last one so many times as
+/// long as in the first, and at least so much longer: its queue grows. One that is slow but keeps up does not wait longer
+/// and longer, and one that stood still for a moment works off what came meanwhile.
+const BEHIND_TIMES: u64 = 2;
+const BEHIND_MIN_NS: u64 = 50_000_000;
+
 impl SideResult {
+    /// Whether the server is slower than the schedule, so that its queue grows as long as that lasts.
+    pub fn behind(&self) -> bool {
+        let [first, second, third, last] = self.quarters_ns;
+        // Of a queue that grows evenly they are as 1 to 3 to 5 to 7.
+        let evenly =
+            first <= second && second <= third && third <= last && second >= last / 4 && third >= last / 2;
+        evenly && last > first.saturating_mul(BEHIND_TIMES) && last - first > BEHIND_MIN_NS
+    }
+
     /// Requests without a good answer.
     pub fn failed(&self) -> u64 {
         self.errors.iter().filter(|(kind, _)| **kind != ErrorKind::Connect).map(|(_, n)| n).sum()
@@ -254,12 +306,31 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_grows_is_behind_and_a_slow_server_is_not() {
+        let behind = |means_ms: [u64; 4]| {
+            let mut tally = Tally::new();
+            for (quarter, mean_ms) in means_ms.into_iter().enumerate() {
+                tally.record(mean_ms * 1_000_000, quarter);
+            }
+            tally.result(Spent::default()).behind()
+        };
+        assert!(behind([60, 180, 310, 430]));
+        assert!(!behind([300, 310, 312, 315]), "slow, and keeps up");
+        assert!(!behind([1, 10, 20, 30]), "a hiccup");
+        for stall in [[400, 1, 1, 1], [1, 300, 100, 1], [1, 1, 200, 250], [1, 1, 1, 400]] {
+            assert!(!behind(stall), "stood still for a moment: {stall:?}");
+        }
+    }
+
+    #[test]
     fn results_are_the_same_after_json() {
         let mut tally = Tally::new();
-        tally.latency.saturating_record(1_000_000);
+        tally.record(1_000_000, 0);
         tally.answered = 1;
         tally.count(ErrorKind::Status);
-        let side = tally.result(500_000, Some(1 << 20));
+        let spent =
+            Spent { cpu_ns: 500_000, memory_peak_bytes: Some(1 << 20), memory_growth_bytes: Some(-5) };
+        let side = tally.result(spent);
         assert_eq!(side.qps_per_core(), Some(2000.0));
         let result = RoundResult {
             sides: Side::BOTH.map(|s| (s, side.clone())).into(),
@@ -268,6 +339,7 @@ mod tests {
             lateness_p99_ns: 2,
             unsent: 0,
             elapsed_ns: 3,
+            generator_cpu_ns: 4,
         };
         let outcome = RoundOutcome::Measured(result);
         let json = serde_json::to_string(&outcome).unwrap();

@@ -137,6 +137,8 @@ pub struct LoadSuite {
     pub connections: u32,
     #[serde(default)]
     pub rate: Rate,
+    #[serde(default)]
+    pub spacing: Spacing,
     pub requests: Vec<Request>,
     #[serde(default = "p99_limit_default")]
     pub p99_limit_ms: f64,
@@ -160,6 +162,17 @@ pub enum Protocol {
     #[default]
     Http1,
     Http2,
+}
+
+/// How arrivals follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spacing {
+    /// Equal gaps.
+    #[default]
+    Constant,
+    /// Exponential gaps: independent clients.
+    Poisson,
 }
 
 /// Requests a second, or `"auto"`: half of what the base sustains.

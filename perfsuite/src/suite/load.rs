@@ -3,8 +3,10 @@
 mod play;
 mod same;
 mod seen;
+mod totals;
 
 pub use same::identical;
+pub use totals::Totals;
 
 use crate::{
     load::wire::{KneeLimit, KneeResult, RoundFailure, RoundOutcome, RoundTask},
@@ -21,6 +23,7 @@ use play::play;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use seen::Seen;
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     io,
     path::Path,
@@ -41,6 +44,8 @@ const WARMUP_MS: u64 = 400;
 /// The search for the rate: one probe, and all of them.
 const PROBE_MS: u64 = 500;
 const KNEE_LIMIT_MS: u64 = 18_000;
+/// The same with the server's start.
+const KNEE_TIME: Duration = Duration::from_secs(60);
 /// `rate = "auto"` is this part of the knee: far enough below it that queues are short.
 const SHARE_OF_KNEE: f64 = 0.5;
 /// The least rate, and the one when no probe was good: the rounds then say what is wrong.
@@ -57,8 +62,10 @@ pub struct LoadContext<'a> {
     /// The run's rule: decides when enough was seen.
     pub rule: &'a Rule,
     pub seed: u64,
-    /// Nothing starts after this; see also [`SCENARIO_LIMIT`].
+    /// Nothing starts after this.
     pub deadline: Instant,
+    /// Most of this scenario, however far away the deadline is: [`SCENARIO_LIMIT`] in a run.
+    pub limit: Duration,
     pub memory_bytes: u64,
     /// What `{perfsuite}` stands for, see [`perfsuite_argv`].
     pub perfsuite: Vec<OsString>,
@@ -78,6 +85,14 @@ pub struct LoadOutcome {
     pub failures: Vec<Failure>,
     /// Lines for the environment's warnings and the log: the rate, how it was found, pooled percentiles.
     pub notes: Vec<String>,
+    /// Requests a second that were sent; zero when none was.
+    pub rate_per_second: f64,
+    /// All rounds of a side together.
+    pub sides: BTreeMap<Side, Totals>,
+    /// How late requests were handed out at p99, in the middle one of the rounds.
+    pub lateness_p99_ns: u64,
+    /// CPU time of the generator for a request.
+    pub generator_cpu_ns: Option<f64>,
 }
 
 /// The command that answers `upstream` and `load-round`: this executable, which hides them behind a word of its own
@@ -106,7 +121,7 @@ pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
         return outcome;
     }
     let begun = Instant::now();
-    let deadline = ctx.deadline.min(begun + SCENARIO_LIMIT);
+    let deadline = ctx.deadline.min(begun + ctx.limit);
     let mut rng = StdRng::seed_from_u64(ctx.seed);
     let rate = match rate_of(ctx, &mut rng, &mut outcome.notes) {
         Ok(rate) => rate,
@@ -116,6 +131,7 @@ pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
             return outcome;
         }
     };
+    outcome.rate_per_second = rate;
     let mut seen = Seen::new(ctx);
     let measured_from = Instant::now();
     loop {
@@ -157,9 +173,44 @@ pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
             return outcome;
         }
     }
-    outcome.notes.extend(seen.notes(ctx));
+    if let Some(faults) = seen.only_faults() {
+        outcome.failures = faults.to_vec();
+        return outcome;
+    }
+    outcome.sides = seen.totals();
+    outcome.generator_cpu_ns = seen.generator_cpu_ns();
+    outcome.lateness_p99_ns = seen.lateness_p99_ns().unwrap_or(0);
+    outcome.notes.extend(seen.notes(ctx, &outcome.sides));
     outcome.series = seen.into_series(measured_from.elapsed());
     outcome
+}
+
+/// The largest rate that each side by itself sustains with its p99 under the scenario's limit, and the way there.
+pub fn knees(ctx: &LoadContext<'_>) -> Result<BTreeMap<Side, KneeResult>, Failure> {
+    let mut rng = StdRng::seed_from_u64(ctx.seed);
+    let mut sides = Side::BOTH;
+    sides.shuffle(&mut rng);
+    let mut knees = BTreeMap::new();
+    for side in sides {
+        ctx.observer.log(&format!("{}: looking for the rate that the {} sustains", ctx.suite, side.as_str()));
+        let output = match play(ctx, &[side], knee_task(ctx), rng.random(), Instant::now() + KNEE_TIME) {
+            Ok(RoundOutcome::Knee(knee)) => {
+                knees.insert(side, knee);
+                continue;
+            }
+            Ok(RoundOutcome::Failed(failed)) => return Err(of_round(ctx.suite, failed)),
+            Ok(RoundOutcome::Measured(_)) => "the search for the rate answered what it was not asked",
+            Err(Halt::Failed(failed)) => return Err(failed),
+            Err(Halt::Stopped) => "the search for the rate was stopped",
+        };
+        return Err(failure(ctx.suite, Some(side), FailureReason::BadOutput, output));
+    }
+    Ok(knees)
+}
+
+fn knee_task(ctx: &LoadContext<'_>) -> RoundTask {
+    let p99_limit_ns = (ctx.load.p99_limit_ms.max(0.0) * 1e6) as u64;
+    RoundTask::Knee { p99_limit_ns, probe_ms: PROBE_MS, limit_ms: KNEE_LIMIT_MS }
 }
 
 /// Why no more rounds are played.
@@ -180,9 +231,7 @@ fn rate_of(ctx: &LoadContext<'_>, rng: &mut StdRng, notes: &mut Vec<String>) -> 
         };
     }
     ctx.observer.log(&format!("{}: looking for the rate that the base sustains", ctx.suite));
-    let p99_limit_ns = (ctx.load.p99_limit_ms.max(0.0) * 1e6) as u64;
-    let task = RoundTask::Knee { p99_limit_ns, probe_ms: PROBE_MS, limit_ms: KNEE_LIMIT_MS };
-    match play(ctx, &[Side::Base], task, rng.random(), ctx.deadline)? {
+    match play(ctx, &[Side::Base], knee_task(ctx), rng.random(), ctx.deadline)? {
         RoundOutcome::Knee(knee) => {
             let rate = (knee.rate_per_second * SHARE_OF_KNEE).max(RATE_FALLBACK);
             notes.push(knee_note(ctx, &knee, rate));

@@ -169,6 +169,7 @@ fn measure(preference: Preference, base: &str, head: &str) -> Option<LoadOutcome
         rule: &Rule::new(0.01, JUDGED_PAIRS),
         seed: 1,
         deadline: Instant::now() + Duration::from_secs(6),
+        limit: Duration::from_secs(6),
         memory_bytes: 2 << 30,
         perfsuite: vec![PERFSUITE.into()],
     }))

@@ -9,6 +9,7 @@ mod duet;
 mod fallback;
 mod hostile;
 mod load;
+mod load_command;
 mod measure;
 mod report;
 mod repository;

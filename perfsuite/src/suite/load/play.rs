@@ -2,10 +2,7 @@
 
 use super::{Halt, LoadContext, failure};
 use crate::{
-    load::{
-        schedule::Spacing,
-        wire::{RESULT_MAX_BYTES, RoundOutcome, RoundPlan, RoundTask, ServerPlan},
-    },
+    load::wire::{RESULT_MAX_BYTES, RoundOutcome, RoundPlan, RoundTask, ServerPlan},
     model::{FailureReason, Side},
     sandbox::Limits,
 };
@@ -16,7 +13,9 @@ use std::{
 };
 
 /// A server that opens its port later than this is taken for broken.
-const READY_LIMIT_MS: u64 = 20_000;
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// It is given this long even when the time is nearly over: else the time would be blamed on the server.
+const READY_LEAST: Duration = Duration::from_secs(3);
 /// A round with all that may be slow in it: three attempts to start each of three processes, drains, stops.
 const ROUND_LIMIT: Duration = Duration::from_secs(120);
 /// A round that was begun before the deadline may end this much after it, rather than be thrown away.
@@ -65,15 +64,16 @@ pub(super) fn play(
     let (_, checkout, target) = &seen[0];
     let mut perfsuite = vec![inside.to_string_lossy().into_owned()];
     perfsuite.extend(words.iter().map(|word| word.to_string_lossy().into_owned()));
+    let ready = deadline.saturating_duration_since(Instant::now()).clamp(READY_LEAST, READY_LIMIT);
     let plan = RoundPlan {
         perfsuite,
         upstream: substitute(&ctx.load.upstream, checkout, target),
         servers,
         ready: ctx.load.ready.clone(),
-        ready_limit_ms: READY_LIMIT_MS,
+        ready_limit_ms: u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
         connections: ctx.load.connections,
         requests: ctx.load.requests.clone(),
-        spacing: Spacing::Constant,
+        spacing: ctx.load.spacing,
         seed,
         task,
     };

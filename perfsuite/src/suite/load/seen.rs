@@ -1,13 +1,13 @@
 //! What the rounds of a scenario have shown: series for the verdict, faults that end it, notes for people.
 
-use super::{LoadContext, METRICS, benchmark, failure};
+use super::{LoadContext, METRICS, Totals, benchmark, failure};
 use crate::{
     artifact::to_millis,
-    load::wire::{ErrorKind, RoundResult, SideResult, decode, histogram},
+    load::wire::{ErrorKind, RoundResult, SideResult},
     model::{Failure, FailureReason, Metric, Series, Side, Visit},
     verdict::{Decision, Rule, VISITS_MAX, comparison::log_ratio},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Requests of a side that may fail in a round that counts.
 const FAILED_SHARE_MAX: f64 = 0.01;
@@ -15,12 +15,17 @@ const FAILED_SHARE_MAX: f64 = 0.01;
 const BAD_ROUNDS_MAX: u32 = 2;
 /// Requests that the generator may leave unsent in a round before its figures mean nothing.
 const UNSENT_SHARE_MAX: f64 = 0.01;
+/// A generator that is later than this with half of its requests was behind for half of the round: on a machine that
+/// keeps up it is some ten microseconds, on a busy one some milliseconds at p99.
+const LATENESS_P50_MAX_NS: u64 = 10_000_000;
 
 /// All rounds so far.
 pub(super) struct Seen {
     series: Vec<Series>,
     results: Vec<RoundResult>,
     pub(super) bad_rounds: u32,
+    /// What was wrong with the newest round that was left out.
+    forgiven: Vec<Failure>,
 }
 
 impl Seen {
@@ -33,11 +38,16 @@ impl Seen {
             seconds: 0.0,
             instructions: None,
         };
-        Self { series: METRICS.map(series).into(), results: Vec::new(), bad_rounds: 0 }
+        Self { series: METRICS.map(series).into(), results: Vec::new(), bad_rounds: 0, forgiven: Vec::new() }
     }
 
     pub(super) fn rounds(&self) -> usize {
         self.results.len()
+    }
+
+    /// What was wrong, where no round was any good and there was no time for another one.
+    pub(super) fn only_faults(&self) -> Option<&[Failure]> {
+        (self.results.is_empty() && !self.forgiven.is_empty()).then_some(&self.forgiven)
     }
 
     pub(super) fn decided(&self, rule: &Rule) -> bool {
@@ -63,7 +73,11 @@ impl Seen {
     ) -> Option<Vec<Failure>> {
         let failures = faults(ctx.suite, &result, rate);
         if !failures.is_empty() {
-            return (!self.forgives()).then_some(failures);
+            if !self.forgives() {
+                return Some(failures);
+            }
+            self.forgiven = failures;
+            return None;
         }
         let (Some(base), Some(head)) = (result.sides.get(&Side::Base), result.sides.get(&Side::Head)) else {
             let output = "the round's result lacks a side";
@@ -91,36 +105,48 @@ impl Seen {
         self.series
     }
 
+    /// All rounds of each side together.
+    pub(super) fn totals(&self) -> BTreeMap<Side, Totals> {
+        let of = |side| Totals::of(self.results.iter().filter_map(|result| result.sides.get(&side)));
+        Side::BOTH.into_iter().map(|side| (side, of(side))).filter(|(_, totals)| totals.rounds > 0).collect()
+    }
+
+    /// Of the middle one of the rounds.
+    pub(super) fn lateness_p99_ns(&self) -> Option<u64> {
+        let mut late: Vec<u64> = self.results.iter().map(|result| result.lateness_p99_ns).collect();
+        late.sort_unstable();
+        late.get(late.len() / 2).copied()
+    }
+
+    /// CPU time of the generator for a request, over all rounds.
+    pub(super) fn generator_cpu_ns(&self) -> Option<f64> {
+        let requests: u64 =
+            self.results.iter().flat_map(|result| result.sides.values()).map(|side| side.scheduled).sum();
+        let spent: u64 = self.results.iter().map(|result| result.generator_cpu_ns).sum();
+        (requests > 0 && spent > 0).then(|| spent as f64 / requests as f64)
+    }
+
     /// What the rows do not say: all rounds' latencies together, memory, and what speaks against the figures.
-    pub(super) fn notes(&self, ctx: &LoadContext<'_>) -> Vec<String> {
-        let mut notes = Vec::new();
-        for side in Side::BOTH {
-            let mut pooled = histogram();
-            let mut memory = 0;
-            for result in self.results.iter().filter_map(|result| result.sides.get(&side)) {
-                if let Some(latency) = decode(&result.latency) {
-                    // Same bounds on both ends of the wire, so it fits.
-                    let _ = pooled.add(&latency);
-                }
-                memory = memory.max(result.memory_peak_bytes.unwrap_or(0));
-            }
-            if !pooled.is_empty() {
-                let us = |quantile| pooled.value_at_quantile(quantile) as f64 / 1e3;
+    pub(super) fn notes(&self, ctx: &LoadContext<'_>, totals: &BTreeMap<Side, Totals>) -> Vec<String> {
+        let of_side =
+            |(side, totals): (&Side, &Totals)| format!("{}: {}: {totals}", ctx.suite, side.as_str());
+        let mut notes: Vec<String> = totals.iter().map(of_side).collect();
+        for (side, totals) in totals {
+            let (suite, side) = (ctx.suite, side.as_str());
+            if let Some([first, last]) = totals.behind_ns {
                 notes.push(format!(
-                    "{}: {}: p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs of {} requests; memory peak {:.1} MiB",
-                    ctx.suite,
-                    side.as_str(),
-                    us(0.5),
-                    us(0.99),
-                    us(0.999),
-                    pooled.len(),
-                    memory as f64 / f64::from(1 << 20),
+                    "{suite}: {side} is slower than the schedule: requests of the first quarter of a round waited {:.0} ms, those of the last {:.0} ms",
+                    first as f64 / 1e6,
+                    last as f64 / 1e6
+                ));
+            }
+            if let Some(bytes) = totals.leak_bytes() {
+                notes.push(format!(
+                    "{suite}: {side} keeps memory for every request: {bytes:.0} bytes for each in the middle one of the rounds"
                 ));
             }
         }
-        let mut late: Vec<u64> = self.results.iter().map(|result| result.lateness_p99_ns).collect();
-        late.sort_unstable();
-        if let Some(&late) = late.get(late.len() / 2) {
+        if let Some(late) = self.lateness_p99_ns() {
             notes.push(format!(
                 "{}: requests were sent {:.0} µs late at p99, which both sides' latencies contain",
                 ctx.suite,
@@ -138,18 +164,25 @@ impl Seen {
 /// What makes a round unusable: requests that one or both sides did not answer well, or that were never sent.
 fn faults(suite: &str, result: &RoundResult, rate: f64) -> Vec<Failure> {
     let scheduled: u64 = result.sides.values().map(|side| side.scheduled).sum::<u64>() + result.unsent;
-    if result.unsent as f64 > scheduled as f64 * UNSENT_SHARE_MAX {
+    let unsent = result.unsent as f64 > scheduled as f64 * UNSENT_SHARE_MAX;
+    if unsent || result.lateness_p50_ns > LATENESS_P50_MAX_NS {
         let output = format!(
-            "the generator could not keep {rate:.0} requests a second on this machine: {} of {scheduled} were never sent (p99 of lateness {:.1} ms). This says nothing about the servers: lower the rate, or use rate = \"auto\"",
+            "the generator could not keep {rate:.0} requests a second on this machine: {} of {scheduled} were never sent, half of the others {:.1} ms late or more. This says nothing about the servers: lower the rate, or use rate = \"auto\"",
             result.unsent,
-            result.lateness_p99_ns as f64 / 1e6
+            result.lateness_p50_ns as f64 / 1e6
         );
         return vec![failure(suite, None, FailureReason::Refused, &output)];
     }
-    let bad = result
-        .sides
-        .iter()
-        .filter(|(_, side)| side.failed() as f64 > side.scheduled as f64 * FAILED_SHARE_MAX);
+    let bad = |side: &SideResult| side.failed() as f64 > side.scheduled as f64 * FAILED_SHARE_MAX;
+    if result.sides.values().all(|side| !bad(side) && side.behind()) {
+        let waited = result.sides.values().map(|side| side.quarters_ns[3]).min().unwrap_or(0);
+        let output = format!(
+            "both servers are slower than {rate:.0} requests a second: their queues grew through the whole round, to {:.0} ms and more. Latencies then say how long the round was: lower the rate, or use rate = \"auto\"",
+            waited as f64 / 1e6
+        );
+        return vec![failure(suite, None, FailureReason::Refused, &output)];
+    }
+    let bad = result.sides.iter().filter(|(_, side)| bad(side));
     bad.map(|(&side, of)| {
         let kinds: Vec<String> = of.errors.iter().map(|(kind, n)| format!("{n} {}", kind.title())).collect();
         let slow = of.errors.get(&ErrorKind::Unanswered).is_some_and(|&n| n * 2 > of.failed());
@@ -176,6 +209,8 @@ mod tests {
             p999_ns: 3,
             cpu_ns: 4,
             memory_peak_bytes: None,
+            memory_growth_bytes: None,
+            quarters_ns: [1_000_000; 4],
             latency: String::new(),
         }
     }
@@ -189,6 +224,7 @@ mod tests {
             lateness_p99_ns: 7_000_000,
             unsent,
             elapsed_ns: 1,
+            generator_cpu_ns: 1,
         };
         faults("proxy", &result, 900.0).into_iter().map(|f| (f.side, f.reason, f.output)).collect()
     }
@@ -218,5 +254,16 @@ mod tests {
         assert_eq!(faults.len(), 1);
         assert_eq!(faults[0].0, None);
         assert!(faults[0].2.contains("says nothing about the servers"), "{faults:?}");
+        assert!(faults[0].2.contains("900 requests a second on this machine: 300 of 2300 were never sent"));
+    }
+
+    #[test]
+    fn a_queue_that_grows_on_one_side_is_a_result_and_on_both_the_rate() {
+        let quarters_ns = [50_000_000, 150_000_000, 250_000_000, 350_000_000];
+        let growing = || SideResult { quarters_ns, ..side(1000, &[]) };
+        assert_eq!(check(side(1000, &[]), growing(), 0), []);
+        let faults = check(growing(), growing(), 0);
+        assert_eq!((faults.len(), faults[0].0, faults[0].1), (1, None, FailureReason::Refused));
+        assert!(faults[0].2.contains("slower than 900 requests a second"), "{faults:?}");
     }
 }
