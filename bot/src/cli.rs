@@ -56,6 +56,12 @@ enum Command {
     /// The repository's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Find the commit of a range that changed a benchmark (`paceline bisect --help`)
+    #[command(disable_help_flag = true)]
+    Bisect {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// The measuring tool itself (also installed as `perfsuite`)
     #[command(hide = true, disable_help_flag = true)]
     Perfsuite {
@@ -114,6 +120,10 @@ pub fn run() -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == "perfsuite") {
         return perfsuite::cli::run(arguments.into_iter().skip(1));
     }
+    // One of its commands, under our name.
+    if arguments.get(1).is_some_and(|word| word == "bisect") {
+        return perfsuite::cli::run(arguments.into_iter());
+    }
     let cli = Cli::parse_from(arguments);
     log_to_stderr(matches!(cli.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Runtime::new() {
@@ -158,7 +168,7 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", check.text);
             Ok(ExitCode::from(u8::from(!check.valid)))
         }
-        Command::Perfsuite { .. } => unreachable!("taken before clap"),
+        Command::Perfsuite { .. } | Command::Bisect { .. } => unreachable!("taken before clap"),
     }
 }
 

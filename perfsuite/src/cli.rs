@@ -1,5 +1,6 @@
 //! The command line of `perfsuite`, which `paceline perfsuite` is too.
 
+mod bisect;
 mod calibrate;
 mod calibration;
 mod changepoints;
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bisect(bisect::BisectArgs),
     Calibrate(calibrate::CalibrateArgs),
     Changepoints(changepoints::ChangepointsArgs),
     Compare(compare::CompareArgs),
@@ -86,6 +88,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let answer = match &cli.command {
+        Command::Bisect(args) => bisect::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Changepoints(args) => changepoints::run(args),
         Command::Compare(args) => compare::run(args),

@@ -1,6 +1,7 @@
 //! Measures two commits against each other: the model, the verdict, the suites, the sandbox, the runner.
 
 pub mod artifact;
+pub mod bisect;
 pub mod calibrate;
 pub mod cli;
 pub mod codegen;

@@ -95,7 +95,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
 }
 
 /// The configured suites, or the one of that name; a name that none has is a package's.
-fn chosen(configured: &[SuiteSpec], name: Option<&str>) -> Vec<SuiteSpec> {
+pub(super) fn chosen(configured: &[SuiteSpec], name: Option<&str>) -> Vec<SuiteSpec> {
     let Some(name) = name else { return configured.to_vec() };
     let found = configured.iter().find(|suite| suite.name == name);
     vec![found.cloned().unwrap_or_else(|| package_suite(name))]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
+mod bisect;
 mod changepoints;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod codegen;
