@@ -4,7 +4,7 @@ use super::Answer;
 use super::scenario::scenario;
 use super::text::{in_words, percent, value};
 use crate::host;
-use crate::load::wire::{ErrorKind, KneeLimit, KneeResult, encode};
+use crate::load::wire::{ErrorKind, KneeLimit, KneeResult, encode, encode_compressed};
 use crate::model::{
     Comparison, Direction, Failure, JobLimits, Metric, Mode, Side, Verdict, job::Rate, job::Spacing,
 };
@@ -48,12 +48,15 @@ SCENARIO is the name of a suite of kind \"load\" in .github/paceline.toml, or th
   rate = \"auto\"                                    requests a second to both together; half of what the base sustains
   spacing = \"constant\"                             or \"poisson\"
   connections = 64
+  expect = [429, 503]                              statuses of 400 and above that are good answers
   upstream = [\"{perfsuite}\", \"upstream\", \"--listen\", \"{upstream}\"]    what a proxy stands before; omitted: nothing")]
 pub struct LoadArgs {
     /// A suite of .github/paceline.toml, or a file
     scenario: String,
+    /// The server to compare with: an executable file
     #[arg(long, value_name = "BIN")]
     base: PathBuf,
+    /// The server to judge
     #[arg(long, value_name = "BIN")]
     head: PathBuf,
     /// What `{checkout}` stands for, and where .github/paceline.toml is
@@ -203,6 +206,8 @@ struct Row {
     minutes_to_settle: Option<f64>,
     /// Base64 of HDR's V2 encoding: latencies in nanoseconds, or, of QPS per core, each round's CPU nanoseconds a request.
     histograms: BTreeMap<Side, String>,
+    /// The same, compressed: as logs of HdrHistogram have it.
+    histograms_compressed: BTreeMap<Side, String>,
     #[serde(skip)]
     words: String,
 }
@@ -302,12 +307,12 @@ impl<'a> Played<'a> {
 impl Row {
     fn of(row: &Comparison, sides: &BTreeMap<Side, Totals>) -> Row {
         let unit = row.metric.unit();
-        let histogram = |totals: &Totals| -> String {
-            let of: &Histogram<u64> = match row.metric {
-                Metric::QpsPerCore => &totals.cpu_per_request,
-                _ => &totals.latency,
+        let encoded = |how: fn(&Histogram<u64>) -> String| {
+            let of = |totals: &Totals| match row.metric {
+                Metric::QpsPerCore => how(&totals.cpu_per_request),
+                _ => how(&totals.latency),
             };
-            encode(of)
+            sides.iter().map(|(side, totals)| (*side, of(totals))).collect()
         };
         let words = format!(
             "{:14} {:>11} {:>11}  {} ({} to {})  {}",
@@ -340,7 +345,8 @@ impl Row {
             smallest_visible: row.smallest_visible,
             rounds: row.visits,
             minutes_to_settle: row.minutes_to_settle,
-            histograms: sides.iter().map(|(side, totals)| (*side, histogram(totals))).collect(),
+            histograms: encoded(encode),
+            histograms_compressed: encoded(encode_compressed),
             words,
         }
     }

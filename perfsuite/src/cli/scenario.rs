@@ -14,7 +14,7 @@ const FILE_MAX_BYTES: u64 = 256 << 10;
 /// Stands for the binary of a side.
 const SERVER: &str = "{server}";
 /// The keys of a scenario; those of the second row mean something on a pull request only.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "name",
     "kind",
     "server",
@@ -25,6 +25,7 @@ const KEYS: [&str; 18] = [
     "rate",
     "spacing",
     "requests",
+    "expect",
     "p99-limit-ms",
     "build",
     "profile",

@@ -96,6 +96,11 @@ impl Generator {
         Ok(generator)
     }
 
+    /// Takes these statuses for good answers, too.
+    pub fn expect(&self, statuses: &[u16]) {
+        self.lanes.iter().for_each(|lane| lane.expect(statuses));
+    }
+
     /// Sends `dues`, waits for the answers, and tells what was seen. Bounded by twice the schedule and the drain.
     pub async fn run(&mut self, dues: &[Due]) -> Result<Observed, GeneratorError> {
         self.runs += 1;
@@ -303,6 +308,21 @@ mod tests {
         assert!(head.errors[&ErrorKind::TooLarge] > 20, "{:?}", head.errors);
         assert_eq!(head.answered + head.failed(), head.scheduled);
         assert_eq!(observed.errors(), head.failed());
+    }
+
+    #[tokio::test]
+    async fn what_is_expected_is_no_error() {
+        let refusing = server(async |n| match n % 2 {
+            0 => b"HTTP/1.1 429 No\r\ncontent-length: 0\r\n\r\n".as_slice(),
+            _ => b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
+        });
+        let requests = [Request { method: "GET".into(), path: "/".into() }];
+        let mut generator = Generator::connect(&[base(refusing.await)], 2, &requests, 1000).await.unwrap();
+        generator.expect(&[429]);
+        let due = |n: u64| Due { at_ns: n * 5_000_000, side: Side::Base, template: 0 };
+        let observed = generator.run(&(0..40).map(due).collect::<Vec<_>>()).await.unwrap();
+        let tally = observed.of(Side::Base).unwrap();
+        assert_eq!((tally.answered, tally.errors[&ErrorKind::Status]), (20, 20));
     }
 
     #[tokio::test]

@@ -103,6 +103,7 @@ async fn play(
     let targets = start_all(plan, shares, servers).await?;
     let connections = plan.connections as usize;
     let mut generator = Generator::connect(&targets, connections, &plan.requests, RESPONSE_MAX_BYTES).await?;
+    generator.expect(&plan.expect);
     let spec = |rate_per_second: f64, window_ms: u64, seed: u64| ScheduleSpec {
         rate_per_second,
         window_ns: window_ms.saturating_mul(1_000_000),

@@ -5,7 +5,7 @@ use crate::model::{FailureReason, Side, job::Request};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
     Histogram,
-    serialization::{Deserializer, Serializer, V2Serializer},
+    serialization::{Deserializer, Serializer, V2DeflateSerializer, V2Serializer},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -34,6 +34,9 @@ pub struct RoundPlan {
     pub connections: u32,
     pub requests: Vec<Request>,
     pub spacing: Spacing,
+    /// Statuses of 400 and above that are good answers.
+    #[serde(default)]
+    pub expect: Vec<u16>,
     pub seed: u64,
     pub task: RoundTask,
 }
@@ -93,7 +96,7 @@ pub struct RoundResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SideResult {
     pub scheduled: u64,
-    /// With a status below 400.
+    /// With a status below 400, or one that is expected.
     pub answered: u64,
     pub errors: BTreeMap<ErrorKind, u64>,
     pub p50_ns: u64,
@@ -280,7 +283,17 @@ pub fn encode(histogram: &Histogram<u64>) -> String {
     }
 }
 
-/// The inverse of [`encode`]; `None` when it is not one.
+/// Base64 of HDR's V2 encoding, compressed: what logs of HdrHistogram and its libraries in other languages read.
+pub fn encode_compressed(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    match V2DeflateSerializer::new().serialize(histogram, &mut bytes) {
+        Ok(_) => STANDARD.encode(bytes),
+        // As above: counts that no schedule reaches.
+        Err(_) => String::new(),
+    }
+}
+
+/// The inverse of [`encode`] and of [`encode_compressed`]; `None` when it is not one.
 pub fn decode(text: &str) -> Option<Histogram<u64>> {
     let bytes = STANDARD.decode(text).ok()?;
     Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
@@ -301,6 +314,9 @@ mod tests {
         }
         let text = encode(&sent);
         assert_eq!(decode(&text).unwrap(), sent);
+        let compressed = encode_compressed(&sent);
+        assert!(compressed.starts_with("HISTFAAA"), "as logs of HdrHistogram have it: {:.20}", compressed);
+        assert_eq!(decode(&compressed).unwrap(), sent);
         assert!(2 * text.len() < RESULT_MAX_BYTES, "{} bytes", text.len());
         assert!(decode("no").is_none());
     }

@@ -140,6 +140,9 @@ pub struct LoadSuite {
     #[serde(default)]
     pub spacing: Spacing,
     pub requests: Vec<Request>,
+    /// Statuses of 400 and above that are good answers: what a limiter or an open breaker says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<u16>,
     #[serde(default = "p99_limit_default")]
     pub p99_limit_ms: f64,
     #[serde(default)]

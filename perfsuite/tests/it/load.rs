@@ -39,6 +39,7 @@ fn plan(base: &[&str], head: &[&str]) -> RoundPlan {
         connections: 8,
         requests: vec![Request { method: "GET".into(), path: "/a".into() }],
         spacing: Spacing::Poisson,
+        expect: vec![],
         seed: 7,
         task: RoundTask::Measure { rate_per_second: 300.0, warmup_ms: 200, window_ms: 1_000 },
     }

@@ -91,6 +91,8 @@ fn each_metric_has_estimate_interval_verdict_and_histograms() {
                 played["sides"][side]["answered"].as_u64().unwrap()
             };
             assert_eq!(histogram.len(), expect, "{row}");
+            let compressed = decode(row["histograms_compressed"][side].as_str().unwrap()).unwrap();
+            assert_eq!(compressed, histogram);
         }
     }
     let qps = &played["metrics"][3];

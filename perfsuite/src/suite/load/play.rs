@@ -74,6 +74,7 @@ pub(super) fn play(
         connections: ctx.load.connections,
         requests: ctx.load.requests.clone(),
         spacing: ctx.load.spacing,
+        expect: ctx.load.expect.clone(),
         seed,
         task,
     };
