@@ -11,7 +11,8 @@ pub fn code(content: &str, max: usize) -> String {
     let content = text::cut(&visible(content), max);
     let content = content.trim();
     if content.is_empty() {
-        return "*(empty)*".into();
+        // Without emphasis: two of them in a row would be read as one, with asterisks in it.
+        return "(empty)".into();
     }
     let fence = "`".repeat(longest_run(content, '`') + 1);
     // A table's cell ends at a pipe even within a code span, and a backslash before it is taken away there only.
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(code("a`b", 50), "``a`b``");
         assert_eq!(code("`a`", 50), "`` `a` ``");
         assert_eq!(code("a|b\nc", 50), "`a❘b c`");
-        assert_eq!(code(" \n", 50), "*(empty)*");
+        assert_eq!(code(" \n", 50), "(empty)");
         assert_eq!(code("abcdef", 3), "`ab…`");
         assert_eq!(code("a\u{202e}b", 50), "`a\u{fffd}b`");
     }
