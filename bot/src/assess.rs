@@ -1,17 +1,20 @@
 //! From facts to what is found and what is to be measured: pure, and the same for the App and for `paceline review`.
 
-use crate::conventions::commits;
-use crate::facts::{ConfigText, GitFacts};
+use crate::conventions::claims;
+use crate::conventions::landing::{self, Opened};
+use crate::facts::{ConfigText, GitFacts, OwnersText};
 use crate::judgement::{CommitJudgement, CommitsJudgement, ConfigError, Finding, Level};
 use crate::pull::PullRequest;
 use crate::repo_config::{self, RepoConfig, Trigger};
-use perfsuite::model::{JobLimits, SuiteSpec};
+use perfsuite::model::{JobLimits, Sha, SuiteSpec};
 
 /// The outcome of looking at a change without running anything.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     pub commits: CommitsJudgement,
     pub config_error: Option<ConfigError>,
+    /// The base's, or the defaults.
+    pub config: RepoConfig,
     /// What to measure, or why nothing.
     pub plan: Result<Plan, String>,
 }
@@ -30,6 +33,16 @@ pub struct Plan {
 
 /// A change beyond what is judged: it is failed in words, so that nothing passes unseen.
 pub fn unreadable(pull: &PullRequest, reason: &str) -> Assessment {
+    Assessment {
+        commits: unreadable_commits(&pull.head_sha, &pull.title, reason),
+        config_error: None,
+        config: RepoConfig::default(),
+        plan: Err(format!("the change cannot be judged: {reason}")),
+    }
+}
+
+/// The same for the commits alone; `header` is what stands for all of them.
+pub fn unreadable_commits(head: &Sha, header: &str, reason: &str) -> CommitsJudgement {
     let finding = Finding {
         rule: "change-size".into(),
         level: Level::Error,
@@ -39,35 +52,62 @@ pub fn unreadable(pull: &PullRequest, reason: &str) -> Assessment {
         suggestion: None,
     };
     let commit = CommitJudgement {
-        sha: pull.head_sha.clone(),
-        header: pull.title.clone(),
+        sha: head.clone(),
+        header: header.into(),
         compliant: None,
         findings: vec![finding],
     };
-    Assessment {
-        commits: CommitsJudgement { commits: vec![commit] },
-        config_error: None,
-        plan: Err(format!("the change cannot be judged: {reason}")),
+    CommitsJudgement { commits: vec![commit], landing: None, claims: Vec::new() }
+}
+
+/// Whose change it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// A local review: whoever is at the keyboard.
+    Mine,
+    /// A pull request that somebody opened.
+    Opened { author: &'a str, opened: &'a Opened },
+    /// A merge queue's group: several people's.
+    Group,
+}
+
+impl Assessment {
+    /// Whether the pull requests of this change are asked for reviews.
+    pub fn asks_for_reviews(&self, facts: &GitFacts) -> bool {
+        self.config.reviews.level > Level::Off && facts.owners != OwnersText::Absent
     }
 }
 
 /// Judges the commits and picks the suites. An unusable configuration stops measuring, never the judging of commits.
-/// `author` opened the pull request; a local review has none.
-pub fn assess(facts: &GitFacts, author: Option<&str>, trigger: Trigger<'_>) -> Assessment {
+pub fn assess(facts: &GitFacts, whose: Whose<'_>, trigger: Trigger<'_>) -> Assessment {
     let (config, config_error) = match read_config(&facts.config) {
-        Ok(config) => (config, None),
+        Ok(config) => {
+            let commits = config.commits.with_workspace_scopes(facts.members.iter().cloned());
+            (RepoConfig { commits, ..config }, None)
+        }
         Err(error) => (RepoConfig::default(), Some(error)),
     };
     let plan = match config_error {
         Some(_) => Err("the configuration cannot be read".to_owned()),
         None => repo_config::select(&config, &facts.changed, trigger),
     };
+    let (author, opened) = match whose {
+        Whose::Opened { author, opened } => (Some(author), Some(opened)),
+        Whose::Mine | Whose::Group => (None, None),
+    };
     let exempt = author.is_some_and(|login| config.commits.exempts(login));
+    let commits = match exempt {
+        true => CommitsJudgement::default(),
+        false => {
+            let described =
+                opened.map(|opened| format!("{}\n{}", opened.title, opened.body)).unwrap_or_default();
+            let claims =
+                claims::judge(&facts.commits, &facts.claims, &facts.changed, &described, &config.claims);
+            CommitsJudgement { claims, ..landing::judge(&facts.commits, opened, &config.commits) }
+        }
+    };
     Assessment {
-        commits: match exempt {
-            true => CommitsJudgement::default(),
-            false => commits::judge(&facts.commits, &config.commits),
-        },
+        commits,
         config_error,
         plan: plan.map(|suites| Plan {
             suites,
@@ -75,7 +115,13 @@ pub fn assess(facts: &GitFacts, author: Option<&str>, trigger: Trigger<'_>) -> A
             limits: config.perf.limits(),
             all: config.perf.all,
         }),
+        config,
     }
+}
+
+/// The configuration of the base, or why it cannot be used.
+pub fn config_of(facts: &GitFacts) -> Result<RepoConfig, ConfigError> {
+    read_config(&facts.config)
 }
 
 fn read_config(text: &ConfigText) -> Result<RepoConfig, ConfigError> {
@@ -112,6 +158,9 @@ mod tests {
             commits: vec![Commit { sha, message: "Bump it".into(), parents: 1, author_name: "a".into() }],
             changed: vec!["src/lib.rs".into()],
             config,
+            owners: OwnersText::Absent,
+            claims: Default::default(),
+            members: Vec::new(),
         }
     }
 
@@ -122,7 +171,7 @@ mod tests {
         for config in
             [ConfigText::TooLarge, ConfigText::Bytes(b"[perf".to_vec()), ConfigText::Bytes(vec![0xff])]
         {
-            let outcome = assess(&facts(config), None, PUSH);
+            let outcome = assess(&facts(config), Whose::Mine, PUSH);
             assert!(outcome.config_error.is_some());
             assert!(outcome.plan.is_err());
             assert_eq!(outcome.commits.commits.len(), 1);
@@ -131,8 +180,17 @@ mod tests {
 
     #[test]
     fn authors_can_be_exempt_by_their_login() {
-        assert_eq!(assess(&facts(ConfigText::Absent), Some("alice"), PUSH).commits.commits.len(), 1);
-        let bot = assess(&facts(ConfigText::Absent), Some("dependabot[bot]"), PUSH);
+        let opened = Opened {
+            number: 1,
+            head: "0".repeat(40).parse().unwrap(),
+            title: "Bump it".into(),
+            body: String::new(),
+            settings: Default::default(),
+            auto_merge: None,
+        };
+        let by = |author| assess(&facts(ConfigText::Absent), Whose::Opened { author, opened: &opened }, PUSH);
+        assert_eq!(by("alice").commits.commits.len(), 1);
+        let bot = by("dependabot[bot]");
         assert_eq!(bot.commits, CommitsJudgement::default());
         assert!(bot.plan.is_ok(), "its code is measured all the same");
     }

@@ -4,9 +4,13 @@
 //! at the first line of `.github/paceline.toml`, where the rules are set that they break: the one file that has to do
 //! with every one of them. The finding's own place stands in its text.
 
+mod reviews;
+
+pub use reviews::{REVIEWS, reviewed_before, reviews_check, sentence as reviews_sentence};
+
 use crate::{
     format,
-    judgement::{CommitJudgement, Finding, Level, Performance, Run},
+    judgement::{Acceptance, CommitJudgement, Finding, Landing, Level, Performance, Run},
     outgoing::{Action, Annotation, AnnotationLevel, CheckRun, CheckStatus, Conclusion, TEXT_MAX_CHARS},
     render::{
         facts::{Facts, Names, broken_by_head},
@@ -46,7 +50,7 @@ pub fn external_id(run: &Run, name: &str) -> String {
 pub fn commits_check(run: &Run, details: &str) -> CheckRun {
     let commits = &run.commits;
     let (total, clean) = (commits.commits.len(), commits.clean());
-    let conclusion = match commits.worst() {
+    let conclusion = match commits.worst_with_claims() {
         _ if total == 0 => Conclusion::Skipped,
         Level::Off => Conclusion::Success,
         Level::Warn => Conclusion::Neutral,
@@ -71,6 +75,9 @@ pub fn commits_check(run: &Run, details: &str) -> CheckRun {
         left_out: offending.len().saturating_sub(ROWS_MAX),
         annotations_left_out: left_out,
         base: run.base.short(),
+        landing: commits.landing.as_ref().and_then(landing),
+        squashed: commits.squash_that_counts().is_some(),
+        claims: commits.claims.iter().map(|claim| prose(&claim.message, LINE_MAX_GRAPHEMES)).collect(),
     };
     CheckRun {
         annotations: all.into_iter().take(ANNOTATIONS_MAX).collect(),
@@ -188,6 +195,18 @@ pub fn conclusion(report: &Report) -> Conclusion {
     }
 }
 
+/// The same for a run: slowdowns that were accepted block no more. What is broken still does.
+fn concluded(run: &Run, report: &Report) -> Conclusion {
+    match conclusion(report) {
+        Conclusion::Failure
+            if run.accepted.is_some() && report.broken_build().is_none() && broken_by_head(report) == 0 =>
+        {
+            Conclusion::Neutral
+        }
+        conclusion => conclusion,
+    }
+}
+
 fn judged(run: &Run, details: &str, report: &Report) -> CheckRun {
     let (facts, names) = (Facts::of(report), Names::of(report));
     let build = report.broken_build();
@@ -224,11 +243,22 @@ fn judged(run: &Run, details: &str, report: &Report) -> CheckRun {
                 None => format!("{} is only on the {}", code(&one.benchmark.0, 80), one.side.as_str()),
             })
             .collect(),
-        notes: notes(report, &facts),
+        notes: run.accepted.iter().map(acceptance).chain(notes(report, &facts)).collect(),
         base: report.base.short(),
         head: report.head.short(),
     };
-    completed(run, PERFORMANCE, details, conclusion(report), title(report, &facts), rendered(&summary))
+    let title = match &run.accepted {
+        Some(accepted) if report.blocks() => {
+            let words = format!("Accepted by {}: {}", visible(&accepted.by), title(report, &facts));
+            text::cut(&words, TITLE_MAX_GRAPHEMES)
+        }
+        _ => title(report, &facts),
+    };
+    completed(run, PERFORMANCE, details, concluded(run, report), title, rendered(&summary))
+}
+
+fn acceptance(accepted: &Acceptance) -> String {
+    format!("**Accepted** by {}: {}", code(&accepted.by, 60), inline(&accepted.reason, LINE_MAX_GRAPHEMES))
 }
 
 /// Sentences below the table. Never none: GitHub refuses a check run without a summary.
@@ -346,10 +376,34 @@ fn annotation(commit: &CommitJudgement, finding: &Finding) -> Annotation {
     }
 }
 
+/// What a squash would land, in Markdown.
+fn landing(landing: &Landing) -> Option<String> {
+    /// Of a message that is mostly a list of commits.
+    const SHOWN_MAX_BYTES: usize = 1_500;
+    let squash = landing.squash.as_ref()?;
+    let lead = if squash.counts {
+        "This repository squashes, so this is what will land and what is judged:".to_owned()
+    } else {
+        let lines = squash.findings.iter().take(5).map(|finding| prose(&finding.message, LINE_MAX_GRAPHEMES));
+        match lines.collect::<Vec<_>>().join(" ") {
+            words if words.is_empty() => {
+                "Squashed, it would land as this, which follows the convention:".to_owned()
+            }
+            words => {
+                format!("Squashed, it would land as this (not judged, since it may land otherwise): {words}")
+            }
+        }
+    };
+    let end = squash.message.floor_char_boundary(SHOWN_MAX_BYTES);
+    let more = if end < squash.message.len() { "\n…" } else { "" };
+    let shown = fenced_tail(&format!("{}{more}", &squash.message[..end]), 2 * SHOWN_MAX_BYTES);
+    Some(format!("{lead}\n\n{shown}"))
+}
+
 fn offence(commit: &CommitJudgement) -> Offence {
     let lines = commit.findings.iter().take(10).map(|finding| {
         let sign = if finding.level == Level::Error { "🔴" } else { "⚠️" };
-        let suggestion = finding.suggestion.as_deref().filter(|_| finding.line == 1);
+        let suggestion = finding.suggestion.as_deref().filter(|s| finding.line == 1 && !s.contains('\n'));
         let suggestion = suggestion.map(|s| format!(" Write: {}", code(s, 200))).unwrap_or_default();
         let message = prose(&finding.message, LINE_MAX_GRAPHEMES);
         format!("{sign} {message} *({})*{suggestion}", prose(&finding.rule, 40))
@@ -431,6 +485,10 @@ struct CommitsSummary<'a> {
     left_out: usize,
     annotations_left_out: usize,
     base: &'a str,
+    landing: Option<String>,
+    /// The squash is what is judged.
+    squashed: bool,
+    claims: Vec<String>,
 }
 
 #[derive(Template)]

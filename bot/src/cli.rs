@@ -2,14 +2,18 @@
 
 use crate::backup::{self, BackupArgs, DatabaseArgs, RestoreArgs};
 use crate::clock::Clock;
+use crate::commits::{self, CommitsArgs};
 use crate::config::{Config, ServeArgs};
 use crate::db::runners;
 use crate::demo::{self, DemoArgs};
 use crate::error::UserError;
+use crate::proof::{self, ProveArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::repo_config;
 use crate::review::{self, ReviewArgs};
+use crate::reviewers::{self, ReviewersArgs};
 use crate::serve;
+use crate::setup::{self, SetupArgs};
 use clap::{Args, Parser, Subcommand};
 use perfsuite::runner::RunnerArgs;
 use std::ffi::OsString;
@@ -28,6 +32,7 @@ use tokio::sync::mpsc;
         paceline demo                     see all of it on this machine, without GitHub\n  \
         paceline review                   judge the current branch before pushing it\n  \
         paceline review main..topic --format markdown\n  \
+        git log -z --format=%B main.. | paceline commits -\n  \
         paceline serve --config paceline-server.toml\n  \
         paceline runner add build-box     a token for a runner on another machine\n  \
         paceline backup paceline.backup   all that the server knows, in one file"
@@ -41,10 +46,18 @@ struct Cli {
 enum Command {
     /// Run the GitHub App: webhooks, pages, and a runner of its own
     Serve(ServeArgs),
+    /// Make the GitHub App and keep its secrets, in one page; or check what there is
+    Setup(SetupArgs),
     /// Show the whole of it on a real slowdown, with a stand-in for GitHub on this machine
     Demo(DemoArgs),
     /// Judge a range of a local repository, without GitHub
     Review(ReviewArgs),
+    /// Judge commit messages, wherever they come from: one JSON object a line
+    Commits(CommitsArgs),
+    /// Who must still approve a change, by CODEOWNERS: one JSON object
+    Reviewers(ReviewersArgs),
+    /// Whether a fix proves itself: its tests, put upon the base, must fail there
+    Prove(ProveArgs),
     /// Run jobs for a server, or manage its runners
     Runner(RunnerCommand),
     /// Write the database and its evidence to one file; the server may go on
@@ -151,8 +164,12 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
             serve::run(Config::load(&args, |name| std::env::var(name).ok())?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Setup(args) => setup::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Review(args) => review::run(args).await,
+        Command::Commits(args) => commits::run(&args),
+        Command::Reviewers(args) => reviewers::run(&args),
+        Command::Prove(args) => proof::run(args).await,
         Command::Runner(RunnerCommand { manage: Some(manage), .. }) => manage_runners(manage).await,
         Command::Runner(RunnerCommand { manage: None, run: Some(run), until_stdin_closes }) => {
             run_runner(run, until_stdin_closes).await

@@ -4,6 +4,8 @@ use perfsuite::model::Sha;
 
 /// Characters of a comment that are looked at; a command stands at the start of a line near the top.
 const COMMENT_MAX_CHARS: usize = 10_000;
+/// A reason is a sentence or two.
+const REASON_MAX_CHARS: usize = 500;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -15,6 +17,10 @@ pub enum Command {
     Bench,
     /// Stop what runs or waits.
     Cancel,
+    /// Take the head's slowdown, and say why.
+    Accept {
+        reason: String,
+    },
     Help,
     /// Addressed to us, but not understood.
     Unknown {
@@ -29,6 +35,7 @@ pub const HELP: &str = "\
 | `/paceline run SHA` | allow this head of a fork's pull request to run; refused when the head has moved |
 | `/paceline bench` | measure the head again (`/paceline retry` is the same) |
 | `/paceline cancel` | stop what runs or waits for this pull request |
+| `/paceline accept REASON` | take this head's slowdown: it blocks no more, and the reason is kept |
 | `/paceline help` | this table |
 
 Commands are taken from people with write permission.";
@@ -52,6 +59,9 @@ pub fn parse(comment: &str) -> Option<Command> {
             },
             ["bench" | "retry"] => Command::Bench,
             ["cancel"] => Command::Cancel,
+            ["accept", reason @ ..] if !reason.is_empty() => {
+                Command::Accept { reason: reason.join(" ").chars().take(REASON_MAX_CHARS).collect() }
+            }
             [] | ["help"] => Command::Help,
             _ => Command::Unknown { text: words.join(" ").chars().take(100).collect() },
         });
@@ -71,6 +81,11 @@ mod tests {
         check("thanks!\r\n/paceline retry\r\n", Some(Command::Bench));
         check(&format!("/paceline run {sha}"), Some(Command::Run { head: sha.parse().unwrap() }));
         check("/paceline run 0123456", Some(Command::Unknown { text: "run 0123456".into() }));
+        check(
+            "/paceline accept  it is\tworth it ",
+            Some(Command::Accept { reason: "it is worth it".into() }),
+        );
+        check("/paceline accept", Some(Command::Unknown { text: "accept".into() }));
         check("/paceline", Some(Command::Help));
         check("/paceline dance now", Some(Command::Unknown { text: "dance now".into() }));
         check("> /paceline bench", None);

@@ -13,6 +13,8 @@ pub enum Event {
     Comment { place: Place, number: u64, comment_id: i64, author: String, by_bot: bool, body: String },
     /// A re-run button, or one of our own buttons, on a check run.
     CheckRun { place: Place, head: Sha, request: CheckRequest, by: String },
+    /// A merge queue wants to know whether a group may land.
+    MergeGroup { place: Place, base: Sha, head: Sha },
     /// The App was installed, suspended or removed somewhere, or sees other repositories now.
     Installation { installation: InstallationId },
     /// A repository has another name, owner or visibility, or is gone.
@@ -28,6 +30,7 @@ impl Event {
             Event::PullRequest { place, .. }
             | Event::Comment { place, .. }
             | Event::CheckRun { place, .. }
+            | Event::MergeGroup { place, .. }
             | Event::Repository { place } => Some(place),
             Event::Installation { .. } | Event::Other => None,
         }
@@ -69,9 +72,11 @@ impl Envelope {
 /// What is handled, by event and action.
 const HANDLED: &[(&str, &[&str])] = &[
     ("pull_request", PULL_ACTIONS),
+    ("pull_request_review", REVIEW_ACTIONS),
     ("issue_comment", &["created"]),
     ("check_run", &["rerequested", "requested_action"]),
     ("check_suite", &["rerequested"]),
+    ("merge_group", &["checks_requested"]),
     ("installation", &["created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"]),
     ("installation_repositories", &["added", "removed"]),
     (
@@ -89,6 +94,11 @@ const HANDLED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Whether any action of an event is handled.
+pub fn handles(event: &str) -> bool {
+    HANDLED.iter().any(|(name, _)| *name == event)
+}
+
 #[derive(Deserialize)]
 struct Payload {
     action: Option<String>,
@@ -99,6 +109,7 @@ struct Payload {
     comment: Option<CommentPayload>,
     check_run: Option<CheckRunPayload>,
     check_suite: Option<CheckSuitePayload>,
+    merge_group: Option<MergeGroupPayload>,
     requested_action: Option<RequestedAction>,
     sender: Option<UserPayload>,
 }
@@ -152,6 +163,12 @@ struct CheckSuitePayload {
 }
 
 #[derive(Deserialize)]
+struct MergeGroupPayload {
+    head_sha: String,
+    base_sha: String,
+}
+
+#[derive(Deserialize)]
 struct RequestedAction {
     identifier: String,
 }
@@ -198,6 +215,9 @@ const PULL_ACTIONS: &[&str] = &[
     "unlabeled",
 ];
 
+/// Actions of `pull_request_review` after which who approved may be others.
+const REVIEW_ACTIONS: &[&str] = &["submitted", "edited", "dismissed"];
+
 /// An event that we handle lacks what it must have: trying again changes nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("the payload cannot be used: {0}")]
@@ -209,7 +229,7 @@ pub fn parse(event: &str, payload: &str) -> Result<Event, Unreadable> {
 }
 
 fn read(event: &str, payload: &str) -> anyhow::Result<Event> {
-    if !HANDLED.iter().any(|(name, _)| *name == event) {
+    if !handles(event) {
         return Ok(Event::Other);
     }
     let payload: Payload = serde_json::from_str(payload)?;
@@ -229,6 +249,10 @@ fn read(event: &str, payload: &str) -> anyhow::Result<Event> {
     let sender = payload.sender.map(|user| user.login).unwrap_or_default();
     Ok(match (event, action) {
         ("pull_request", action) if PULL_ACTIONS.contains(&action) => match payload.pull_request {
+            Some(pull) => Event::PullRequest { place, number: pull.number },
+            None => Event::Other,
+        },
+        ("pull_request_review", action) if REVIEW_ACTIONS.contains(&action) => match payload.pull_request {
             Some(pull) => Event::PullRequest { place, number: pull.number },
             None => Event::Other,
         },
@@ -273,6 +297,12 @@ fn read(event: &str, payload: &str) -> anyhow::Result<Event> {
             },
             None => Event::Other,
         },
+        ("merge_group", "checks_requested") => match payload.merge_group {
+            Some(group) => {
+                Event::MergeGroup { place, base: group.base_sha.parse()?, head: group.head_sha.parse()? }
+            }
+            None => Event::Other,
+        },
         ("repository", _) => Event::Repository { place },
         _ => Event::Other,
     })
@@ -304,6 +334,7 @@ mod tests {
         check("pull_request", r#"{"action":"assigned"}"#, false);
         check("pull_request", "{}", false);
         check("issue_comment", r#"{"action":"created"}"#, true);
+        check("pull_request_review", r#"{"action":"dismissed"}"#, true);
         check("installation", r#"{"action":"suspend"}"#, true);
         check("repository", r#"{"action":"renamed"}"#, true);
         check("check_run", r#"{"action":"created"}"#, false);
@@ -318,6 +349,11 @@ mod tests {
         assert!(matches!(parse("pull_request", &pull).unwrap(), Event::PullRequest { number: 3, .. }));
         let assigned = format!(r#"{{"action":"assigned",{place},"pull_request":{{"number":3}}}}"#);
         assert_eq!(parse("pull_request", &assigned).unwrap(), Event::Other);
+        let reviewed = format!(r#"{{"action":"submitted",{place},"pull_request":{{"number":4}}}}"#);
+        assert!(matches!(
+            parse("pull_request_review", &reviewed).unwrap(),
+            Event::PullRequest { number: 4, .. }
+        ));
         let issue = format!(
             r#"{{"action":"created",{place},"issue":{{"number":3}},"comment":{{"id":1,"body":"/paceline help"}}}}"#
         );

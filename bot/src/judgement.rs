@@ -1,6 +1,7 @@
 //! What was decided about a pull request: the facts that comment, check runs, pages and `review` show.
 
-use crate::pull::{PullRequest, RepoId, RepoName};
+use crate::conventions::reviews::BadLine;
+use crate::pull::{MergeMethod, PullRequest, RepoId, RepoName};
 use perfsuite::model::{Report, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,13 +43,58 @@ pub struct CommitJudgement {
     pub findings: Vec<Finding>,
 }
 
+impl CommitJudgement {
+    /// The first line as it should read, where one line can say it.
+    pub fn mended_header(&self) -> Option<&str> {
+        let of_header = self.findings.iter().filter(|finding| finding.line == 1);
+        of_header.filter_map(|finding| finding.suggestion.as_deref()).find(|line| !line.contains('\n'))
+    }
+}
+
 /// All commits of a pull request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommitsJudgement {
     pub commits: Vec<CommitJudgement>,
+    /// How they will land, where GitHub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<Landing>,
+    /// What types claim and the change does not bear out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+}
+
+/// One claim that the change does not bear out, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Claim {
+    pub level: Level,
+    pub message: String,
+}
+
+/// How a pull request will land.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Landing {
+    /// The ways that are open; none where GitHub does not tell.
+    pub methods: Vec<MergeMethod>,
+    /// What a squash would make of it, where one can happen.
+    pub squash: Option<SquashJudgement>,
+}
+
+/// The one commit that a squash makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SquashJudgement {
+    /// Its beginning, when it is long.
+    pub message: String,
+    pub findings: Vec<Finding>,
+    /// Nothing else can happen, so this is what is judged.
+    pub counts: bool,
 }
 
 impl CommitsJudgement {
+    /// The squash, where it is what counts.
+    pub fn squash_that_counts(&self) -> Option<&SquashJudgement> {
+        self.landing.as_ref()?.squash.as_ref().filter(|squash| squash.counts)
+    }
+
     pub fn clean(&self) -> usize {
         self.commits.iter().filter(|c| c.findings.iter().all(|f| f.level < Level::Warn)).count()
     }
@@ -56,6 +102,69 @@ impl CommitsJudgement {
     pub fn worst(&self) -> Level {
         self.commits.iter().flat_map(|c| &c.findings).map(|f| f.level).max().unwrap_or(Level::Off)
     }
+
+    /// The same with claims that are errors; others are told and weigh nothing.
+    pub fn worst_with_claims(&self) -> Level {
+        match self.claims.iter().any(|claim| claim.level == Level::Error) {
+            true => Level::Error,
+            false => self.worst(),
+        }
+    }
+}
+
+/// Who has approved a change, and who still must.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReviewsJudgement {
+    /// Of a file that lacks approvals.
+    pub level: Level,
+    /// Changed files that somebody owns.
+    pub owned: usize,
+    /// Changed files that nobody owns: nothing is asked for them.
+    pub unowned: usize,
+    /// Files that lack approvals; further ones are counted.
+    pub short: Vec<ShortFile>,
+    pub short_left_out: usize,
+    /// The fewest people whose approvals would cover every file as far as that can be.
+    pub smallest_set: Vec<String>,
+    /// Whether no smaller set can do.
+    pub exact: bool,
+    /// Files with fewer eligible owners than they want; further ones are counted.
+    pub impossible: Vec<String>,
+    pub impossible_left_out: usize,
+    /// Approvals that stand, in the order of their people's names.
+    pub approvals: Vec<Approval>,
+    /// Lines of CODEOWNERS that are skipped.
+    pub bad_lines: Vec<BadLine>,
+    /// What could not be known, in sentences.
+    pub notes: Vec<String>,
+}
+
+impl ReviewsJudgement {
+    /// Files that lack approvals.
+    pub fn lacking(&self) -> usize {
+        self.short.len() + self.short_left_out
+    }
+}
+
+/// A changed file that lacks approvals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShortFile {
+    pub path: String,
+    /// Owners who approved it as it is now.
+    pub have: usize,
+    pub need: usize,
+    /// Owners who could still approve it; at most twenty are named.
+    pub candidates: Vec<String>,
+}
+
+/// What somebody's approvals are worth now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    pub login: String,
+    /// Changed files that are as they were when this person approved them.
+    pub files: usize,
+    /// Changed files that have changed since, or came since.
+    pub outdated: usize,
 }
 
 /// A configuration that could not be used, and where.
@@ -109,6 +218,14 @@ pub enum Performance {
     },
 }
 
+/// That a slowdown is taken, by whom and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acceptance {
+    pub by: String,
+    pub reason: String,
+    pub at_ms: i64,
+}
+
 /// Everything known about one head of a pull request, or of a local range.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
@@ -120,6 +237,12 @@ pub struct Run {
     pub head: Sha,
     pub commits: CommitsJudgement,
     pub config_error: Option<ConfigError>,
+    /// `None` where nothing is asked: no CODEOWNERS, switched off, a local review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<ReviewsJudgement>,
+    /// A slowdown that somebody took for this head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Acceptance>,
     pub performance: Performance,
 }
 

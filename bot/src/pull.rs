@@ -113,6 +113,70 @@ pub enum ChangeKind {
     Renamed,
 }
 
+/// How a pull request can land.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MergeMethod {
+    Merge,
+    Squash,
+    Rebase,
+}
+
+/// What a repository allows, as far as GitHub tells an App.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MergeSettings {
+    pub merge: Option<bool>,
+    pub squash: Option<bool>,
+    pub rebase: Option<bool>,
+    pub squash_title: SquashTitle,
+    pub squash_body: SquashBody,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SquashTitle {
+    /// Of the one commit, else of the pull request: GitHub's default.
+    #[default]
+    CommitOrPull,
+    PullTitle,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SquashBody {
+    /// GitHub's default.
+    #[default]
+    Commits,
+    Pull,
+    Blank,
+}
+
+/// What GitHub knows of how a pull request will land.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullText {
+    pub body: String,
+    pub auto_merge: Option<MergeMethod>,
+}
+
+/// One review of a pull request, as GitHub has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Review {
+    pub id: i64,
+    pub login: String,
+    pub state: ReviewState,
+    /// The head that was looked at; GitHub forgets some.
+    pub commit: Option<Sha>,
+    pub submitted_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewState {
+    Approved,
+    ChangesRequested,
+    /// Taken back, by whoever may.
+    Dismissed,
+    /// A comment, or not sent yet.
+    Other,
+}
+
 /// The permission of a person on a repository, by GitHub's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,14 +1,15 @@
 //! `paceline review`: the same work on a local repository, without GitHub.
 
-use crate::assess;
+use crate::assess::{self, Whose};
 use crate::comment;
 use crate::db::new_id;
 use crate::error::UserError;
 use crate::facts::GitFacts;
 use crate::git::{GitError, History};
+use crate::hooks;
 use crate::judgement::{Performance, RUN_SCHEMA, Run};
 use crate::render::{self, Style};
-use crate::repo_config::Trigger;
+use crate::repo_config::{FixupPolicy, Trigger};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use perfsuite::measure::{self, Job};
@@ -25,6 +26,7 @@ use std::sync::Arc;
     paceline review                          this branch since it left the default branch\n  \
     paceline review v1.2.0..HEAD --suite routing\n  \
     paceline review --no-measure             the commits only, in a moment\n  \
+    paceline review --install-hooks          the same before every commit and push\n  \
     paceline review --format json > run.json\n\n\
     Exit code: 0 clean, 1 a finding, 2 could not judge.")]
 pub struct ReviewArgs {
@@ -48,6 +50,12 @@ pub struct ReviewArgs {
     /// Judge the commits without building or measuring anything
     #[arg(long)]
     pub no_measure: bool,
+    /// What only blocks a merge (`fixup!` commits) is no finding
+    #[arg(long)]
+    pub before_push: bool,
+    /// Have git judge messages before a commit and branches before a push, by hooks of this repository; nothing else
+    #[arg(long)]
+    pub install_hooks: bool,
     /// `auto`: in a sandbox where there is one; `off`: without
     #[arg(long, value_enum, default_value_t = Preference::Auto)]
     pub sandbox: Preference,
@@ -68,6 +76,14 @@ pub async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
         && !(0.1..=720.0).contains(&minutes)
     {
         return Err(UserError::new("--budget-minutes wants a number from 0.1 to 720").into());
+    }
+    if args.install_hooks {
+        let history = History::local(&args.repo).map_err(in_words)?;
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        for place in hooks::install(&history, &program)? {
+            println!("{}", place.display());
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let format = args.format;
     let run = tokio::task::spawn_blocking(move || review(&args)).await.context("the review was ended")??;
@@ -96,7 +112,12 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
         Some(name) => Trigger::Command { suite: Some(name) },
         None => Trigger::Push { labels: &[] },
     };
-    let assessment = assess::assess(&facts, None, trigger);
+    let mut assessment = assess::assess(&facts, Whose::Mine, trigger);
+    if args.before_push && assessment.config.commits.fixup == FixupPolicy::BlockMerge {
+        for commit in &mut assessment.commits.commits {
+            commit.findings.retain(|finding| finding.rule != "fixup");
+        }
+    }
     let root = history.work_tree().unwrap_or_else(|| args.repo.clone());
     let repository = std::path::absolute(&root).unwrap_or(root);
     let performance = match assessment.plan {
@@ -130,6 +151,8 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
         head: range.head,
         commits: assessment.commits,
         config_error: assessment.config_error,
+        reviews: None,
+        accepted: None,
         performance,
     })
 }

@@ -6,7 +6,7 @@ use crate::comment;
 use crate::db::jobs::Job;
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
-use crate::db::{Tx, jobs, repositories, runners, writes};
+use crate::db::{Tx, acceptances, jobs, repositories, runners, writes};
 use crate::disk;
 use crate::judgement::{CommentContext, Performance, RUN_SCHEMA, Run};
 use crate::outgoing::{CheckStatus, Conclusion, Outgoing};
@@ -66,6 +66,7 @@ async fn put_together(
 ) -> sqlx::Result<Loaded> {
     let performance = performance(on, &row, &judgement, job.as_ref(), now_ms).await?;
     let base = job.as_ref().map(|job| job.base.clone());
+    let accepted = acceptances::of_head(&mut *on, repository.id, row.pull.number, &head).await?;
     let run = Run {
         schema: RUN_SCHEMA,
         repository: repository.name.to_string(),
@@ -74,6 +75,8 @@ async fn put_together(
         head,
         commits: judgement.commits,
         config_error: judgement.config_error,
+        reviews: judgement.reviews,
+        accepted,
         performance,
     };
     Ok(Loaded { run, row, job })
@@ -154,6 +157,9 @@ pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u6
         Outgoing::CheckRun(checks::commits_check(&loaded.run, &details)),
         Outgoing::CheckRun(checks::performance_check(&loaded.run, &details)),
     ];
+    if let Some(check) = checks::reviews_check(&loaded.run, &details) {
+        wanted.push(Outgoing::CheckRun(check));
+    }
     if let Some(check) = checks::config_check(&loaded.run, &details) {
         wanted.push(Outgoing::CheckRun(check));
     }

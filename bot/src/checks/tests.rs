@@ -59,6 +59,26 @@ fn conclusions_follow_the_design() {
     assert_eq!(commits(&[]), Completed(Conclusion::Skipped));
 }
 
+fn accepted() -> Option<Acceptance> {
+    Some(Acceptance { by: "alice".into(), reason: "worth *it*".into(), at_ms: 1 })
+}
+
+#[test]
+fn what_was_accepted_blocks_no_more_and_what_is_broken_does() {
+    for (name, run) in fixtures::states() {
+        let check = performance_check(&Run { accepted: accepted(), ..run.clone() }, "");
+        let expect = match name {
+            "regressed" | "regressed_and_commits" => CheckStatus::Completed(Conclusion::Neutral),
+            _ => performance_check(&run, "").status,
+        };
+        assert_eq!(check.status, expect, "{name}");
+        if name == "regressed" {
+            assert!(check.title.starts_with("Accepted by alice: Slower"), "{}", check.title);
+            assert!(check.summary.contains("**Accepted** by `alice`: worth \\*it\\*"), "{}", check.summary);
+        }
+    }
+}
+
 #[test]
 fn no_summary_is_empty() {
     for (name, run) in fixtures::states() {

@@ -33,12 +33,11 @@ pub fn offences(commits: &CommitsJudgement, limits: &Limits) -> (Vec<Offence>, u
         if commit.findings.len() > FINDINGS_SHOWN {
             findings.push(format!("and {} more", commit.findings.len() - FINDINGS_SHOWN));
         }
-        let suggestion = commit.findings.iter().find_map(|f| f.suggestion.as_deref().filter(|_| f.line == 1));
         Offence {
             sha: commit.sha.short().to_owned(),
             header: code(&commit.header, HEADER_MAX_GRAPHEMES),
             findings,
-            suggestion: suggestion.map(|line| code(line, SUGGESTION_MAX_GRAPHEMES)),
+            suggestion: commit.mended_header().map(|line| code(line, SUGGESTION_MAX_GRAPHEMES)),
         }
     });
     (shown.collect(), left_out)

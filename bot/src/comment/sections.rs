@@ -5,11 +5,12 @@ use super::{
     commits::{Offence, offences},
     rows::{self, Row, sentence},
     sentences::{how_to_mend, server_lines, unchanged, weight},
-    surroundings::{commits_cell, footer, measured, performance_cell, tool},
+    surroundings::{commits_cell, footer, measured, performance_cell, reviews_cell, tool},
 };
 use crate::{
+    checks::reviews_sentence,
     format,
-    judgement::{CommentContext, Level, Performance, Run},
+    judgement::{Acceptance, CommentContext, Level, Performance, Run},
     render::{
         facts::{Facts, Names, broken_by_head},
         markdown::{code, fenced_tail, inline, prose},
@@ -28,8 +29,12 @@ pub struct Sections<'a> {
     /// Size, certainty and action of the first change, as separate words.
     pub weight: String,
     pub next: Vec<String>,
-    /// Cells of the summary table: commits, performance. `None` in the calm states.
-    pub summary: Option<(String, String)>,
+    /// Cells of the summary table. `None` in the calm states.
+    pub summary: Option<Summary>,
+    /// What types claim and the change does not bear out, where that is an error: one line each.
+    pub claims: Vec<String>,
+    /// Who must still approve, in a sentence. Empty where nothing is asked or nothing lacks.
+    pub reviews: String,
     pub base: &'a str,
     pub head: &'a str,
     pub offences: Vec<Offence>,
@@ -49,8 +54,15 @@ pub struct Sections<'a> {
     pub all_left_out: usize,
     pub measured: Vec<String>,
     pub footer: String,
+    accepted: Option<&'a Acceptance>,
     /// Whether commands can be answered: not where a local range is reviewed.
     on_github: bool,
+}
+
+pub struct Summary {
+    pub commits: String,
+    pub reviews: Option<String>,
+    pub performance: String,
 }
 
 pub struct FailureRow {
@@ -73,10 +85,20 @@ impl<'a> Sections<'a> {
                 prose(&error.message, LINE_MAX_GRAPHEMES)
             ));
         }
+        sections.accepted = run.accepted.as_ref();
         sections.performance(run, limits);
         sections.commit_messages(run);
         if sections.loud() {
-            sections.summary = Some((commits_cell(run), performance_cell(run)));
+            sections.summary = Some(Summary {
+                commits: commits_cell(run),
+                reviews: run.reviews.as_ref().map(reviews_cell),
+                performance: performance_cell(run),
+            });
+        }
+        let claims = run.commits.claims.iter().filter(|claim| claim.level == Level::Error);
+        sections.claims = claims.map(|claim| prose(&claim.message, LINE_MAX_GRAPHEMES)).collect();
+        if let Some(reviews) = run.reviews.as_ref().filter(|reviews| reviews.lacking() > 0) {
+            sections.reviews = format!("⏳ **Reviews:** {}", reviews_sentence(reviews));
         }
         sections.footer = context.map(footer).unwrap_or_default();
         sections
@@ -190,12 +212,19 @@ impl<'a> Sections<'a> {
             };
             format!("{}{more}", sentence(rows[0], names))
         };
-        if let Some(row) = facts.blocking.first() {
+        if let Some((accepted, row)) = self.accepted.zip(facts.blocking.first()) {
+            self.head_with(format!("## 🟠 Slower, accepted: {}", first(&facts.blocking)));
+            self.weight = weight(row, "accepted for this head");
+            let by = code(&accepted.by, LINE_MAX_GRAPHEMES);
+            self.notes
+                .push(format!("**Accepted** by {by}: {}", inline(&accepted.reason, LINE_MAX_GRAPHEMES)));
+        } else if let Some(row) = facts.blocking.first() {
             self.head_with(format!("## 🔴 Slower: {}", first(&facts.blocking)));
             self.weight = weight(row, "blocks the merge");
             self.next.push(format!(
-                "make it fast again. If this is the price of something wanted, set `mode = \"advise\"` for {} in \
+                "make it fast again{}. If this is the price of something wanted, set `mode = \"advise\"` for {} in \
                  `.github/paceline.toml` on the base branch.",
+                if self.on_github { ", or answer `/paceline accept REASON` for this head" } else { "" },
                 if facts.blocking.len() == 1 { "the benchmark" } else { "the benchmarks" }
             ));
         }

@@ -68,6 +68,14 @@ pub fn how_to_mend(run: &Run) -> Vec<String> {
     };
     let base = run.base.short();
     let mut steps = Vec::new();
+    if run.commits.squash_that_counts().is_some() {
+        // The one commit of a pull request gives its message; of several, the title does.
+        return vec![
+            "edit the pull request's title, which becomes the squashed commit's first line (where there is one commit, \
+             its own message does)."
+                .to_owned(),
+        ];
+    }
     match errors(false) {
         0 => {}
         count => steps.push(format!(

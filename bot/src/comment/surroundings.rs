@@ -3,7 +3,7 @@
 use super::{Limits, rows};
 use crate::{
     format,
-    judgement::{CommentContext, Level, Performance, Run},
+    judgement::{CommentContext, Level, Performance, ReviewsJudgement, Run},
     render::{facts::Facts, markdown::inline, words},
 };
 use perfsuite::model::{Report, Tool};
@@ -18,6 +18,14 @@ pub fn commits_cell(run: &Run) -> String {
         Level::Off => format!("✅ {clean} of {total}"),
         Level::Warn => format!("⚠️ {clean} of {total} clean"),
         Level::Error => format!("🔴 {} of {total} to reword", total - clean),
+    }
+}
+
+pub fn reviews_cell(reviews: &ReviewsJudgement) -> String {
+    match (reviews.lacking(), reviews.owned) {
+        (_, 0) => "nobody owns what changed".into(),
+        (0, owned) => format!("✅ {owned} of {owned} files"),
+        (lacking, owned) => format!("⏳ {} of {owned} files", owned - lacking),
     }
 }
 

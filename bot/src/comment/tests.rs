@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    judgement::{ConfigError, Performance},
+    judgement::{Acceptance, ConfigError, Performance},
     render::fixtures::{self, context, hostile, pull, repo_name},
 };
 use perfsuite::model::Side;
@@ -17,6 +17,19 @@ fn every_state() {
     for (name, run) in fixtures::states() {
         insta::assert_snapshot!(name, written(&run));
     }
+}
+
+#[test]
+fn an_accepted_slowdown_asks_for_nothing() {
+    let accepted = Acceptance { by: "alice".into(), reason: "it is right now".into(), at_ms: 1 };
+    let run = fixtures::done(fixtures::regressed());
+    assert!(written(&run).contains("## 🔴 Slower") && written(&run).contains("/paceline accept REASON"));
+    let text = written(&Run { accepted: Some(accepted), ..run });
+    assert!(
+        text.contains("## 🟠 Slower, accepted: ")
+            && text.contains("**Accepted** by `alice`: it is right now")
+    );
+    assert!(!text.contains("make it fast again"), "{text}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Judges the commits of a pull request: the specification first, then the rules of style.
 
 use super::{
-    footers,
+    footers::{self, Footer},
     header::{self, Header},
-    message::{self, Kind, MESSAGE_MAX_BYTES, Text},
+    message::{self, Fault, Kind, MESSAGE_MAX_BYTES, Message, Text},
     style,
 };
 use crate::{
@@ -21,33 +21,52 @@ pub fn judge(commits: &[Commit], config: &CommitsConfig) -> CommitsJudgement {
     if config.level == Level::Off {
         return CommitsJudgement::default();
     }
-    CommitsJudgement { commits: commits.iter().map(|commit| judge_one(commit, config)).collect() }
+    CommitsJudgement {
+        commits: commits.iter().map(|commit| judge_one(commit, config)).collect(),
+        landing: None,
+        claims: Vec::new(),
+    }
 }
 
 fn judge_one(commit: &Commit, config: &CommitsConfig) -> CommitJudgement {
-    let text = Text::new(&commit.message);
+    let judged = judge_message(&commit.message, config);
+    CommitJudgement {
+        sha: commit.sha.clone(),
+        header: text::cut(judged.header, HEADER_SHOWN_GRAPHEMES),
+        compliant: judged.message.compliant(),
+        findings: judged.findings,
+    }
+}
+
+/// A message with what was read of it and what was found in it.
+pub struct Judged<'a> {
+    /// Its first line that is neither empty nor a comment.
+    pub header: &'a str,
+    pub message: Message,
+    /// Also of a message whose header cannot be read.
+    pub footers: Vec<Footer>,
+    /// In order of their places.
+    pub findings: Vec<Finding>,
+}
+
+/// Judges one message. At level `off` it is read all the same, and has no findings.
+pub fn judge_message<'a>(message: &'a str, config: &CommitsConfig) -> Judged<'a> {
+    let text = Text::new(message);
     let below = footers::split(&text);
     let message = message::read(&text, &below);
-    let findings = match message.kind {
+    let mut findings = match message.kind {
+        _ if config.level == Level::Off => Vec::new(),
         Kind::Merge | Kind::Revert => Vec::new(),
         Kind::Fixup => fixup(config),
         Kind::Ordinary => {
             let header = header::scan(text.header()).ok();
-            let faults = message.faults.iter().map(|fault| Finding {
-                rule: fault.rule.into(),
-                level: config.level,
-                line: fault.line,
-                column: fault.column,
-                message: fault.message.clone(),
-                suggestion: styled(fault.suggestion.clone(), config),
-            });
-            let mut findings: Vec<Finding> = faults.collect();
+            let mut findings: Vec<Finding> =
+                message.faults.iter().map(|fault| against_specification(fault, config)).collect();
             findings.extend(style::check(&text, header, &below, config));
             findings
         }
     };
-    let mut findings = findings;
-    if text.cut {
+    if text.cut && config.level > Level::Off {
         findings.push(Finding {
             rule: "message-size".into(),
             level: Level::Warn.min(config.level),
@@ -58,11 +77,19 @@ fn judge_one(commit: &Commit, config: &CommitsConfig) -> CommitJudgement {
         });
     }
     findings.sort_by_key(|finding| (finding.line, finding.column));
-    CommitJudgement {
-        sha: commit.sha.clone(),
-        header: text::cut(text.header(), HEADER_SHOWN_GRAPHEMES),
-        compliant: message.compliant(),
-        findings,
+    let footers = if message.kind == Kind::Ordinary { below.footers } else { Vec::new() };
+    Judged { header: text.header(), message, footers, findings }
+}
+
+fn against_specification(fault: &Fault, config: &CommitsConfig) -> Finding {
+    let suggestion = fault.suggestion.clone();
+    Finding {
+        rule: fault.rule.into(),
+        level: config.level,
+        line: fault.line,
+        column: fault.column,
+        message: fault.message.clone(),
+        suggestion: if fault.rule == "header-form" { styled(suggestion, config) } else { suggestion },
     }
 }
 

@@ -67,6 +67,11 @@ pub fn split(text: &Text) -> Below {
     below
 }
 
+/// Whether a line begins a footer, where one may begin.
+pub fn begins(line: &str) -> bool {
+    token(line).is_some()
+}
+
 /// The token at the start of a line: letters, digits and `-`, or `BREAKING CHANGE`; then `: ` or ` #`; then a value.
 fn token(line: &str) -> Option<Footer> {
     let end = if line.starts_with("BREAKING CHANGE") {

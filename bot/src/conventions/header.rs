@@ -88,7 +88,13 @@ pub fn repaired(line: &str) -> Option<String> {
 
 /// A header as a suggestion: only one that is right itself, and short enough to be copied.
 pub fn offered(line: &str) -> Option<String> {
-    (line.len() <= SUGGESTED_MAX_BYTES && scan(line).is_ok()).then(|| line.to_owned())
+    scan(line).ok()?;
+    short_enough(line.to_owned())
+}
+
+/// A suggestion of any number of lines, unless nobody would copy it for its length.
+pub fn short_enough(lines: String) -> Option<String> {
+    (lines.len() <= SUGGESTED_MAX_BYTES).then_some(lines)
 }
 
 /// Puts the parts together; the opposite of [`scan`].

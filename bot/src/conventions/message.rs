@@ -100,10 +100,15 @@ pub fn read(text: &Text, below: &Below) -> Message {
             line: text.line_number(index),
             column: 1,
             message: format!("An empty line is missing between the header and {}.", header::quoted(second)),
-            suggestion: None,
+            suggestion: after_blank(second),
         });
     }
     Message { kind, parts, faults }
+}
+
+/// A line with the empty one that is missing before it.
+pub fn after_blank(line: &str) -> Option<String> {
+    header::short_enough(format!("\n{line}"))
 }
 
 fn assemble(header: Header, below: &Below) -> Conventional {
@@ -195,7 +200,7 @@ impl<'a> Text<'a> {
 }
 
 /// As git writes them: `#` alone or before white space. `#12 …` is somebody's text.
-fn is_comment(line: &str) -> bool {
+pub fn is_comment(line: &str) -> bool {
     line.strip_prefix('#').is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
 }
 
@@ -240,6 +245,7 @@ mod tests {
         let faults = parse("feat: x\nbody").faults;
         assert_eq!(faults.len(), 1);
         assert_eq!((faults[0].rule, faults[0].line, faults[0].column), ("body-leading-blank", 2, 1));
+        assert_eq!(faults[0].suggestion.as_deref(), Some("\nbody"));
         assert!(parse("feat: x\n\nbody").faults.is_empty());
         assert!(parse("feat: x\r\n\r\nbody").faults.is_empty());
         assert!(parse("feat: x\n").faults.is_empty());

@@ -1,15 +1,18 @@
 //! What a pull request owes its repository's conventions: facts in, findings out. Nothing here does I/O.
 
+pub mod claims;
 pub mod commits;
 mod footers;
 mod header;
+pub mod landing;
 mod message;
+pub mod reviews;
 mod style;
 
 pub use commits::judge;
 pub use footers::Footer;
 pub use header::quoted;
-pub use message::{Conventional, Fault, Kind, Message, parse};
+pub use message::{Conventional, Fault, Kind, MESSAGE_MAX_BYTES, Message, parse};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use message::parse as parse_message;

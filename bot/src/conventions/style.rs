@@ -1,9 +1,9 @@
 //! Rules of style beside the specification, by config-conventional's definitions, each with its level.
 
 use super::{
-    footers::Below,
+    footers::{self, Below},
     header::{self, Header, quoted},
-    message::Text,
+    message::{self, Text},
 };
 use crate::{
     judgement::{Finding, Level},
@@ -24,8 +24,9 @@ pub fn check(text: &Text, header: Option<Header>, below: &Below, config: &Commit
         style.scope(header);
         style.subject(header, corrected);
     }
-    style.header_length(corrected.as_deref());
-    style.body_lines(below);
+    style.header_length(header, corrected.as_deref());
+    style.long_lines(below, Part::Body);
+    style.long_lines(below, Part::Footers);
     style.unheard(below);
     style.sign_off(below);
     style.findings
@@ -59,6 +60,13 @@ pub fn corrected(header: Header, config: &CommitsConfig) -> String {
         description = lowered;
     }
     header::written(&kind, header.scope, header.breaking, &description)
+}
+
+/// Where a line below the header stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Body,
+    Footers,
 }
 
 struct Style<'a> {
@@ -118,9 +126,13 @@ impl Style<'_> {
             let levels = (rules.subject_case.level, Level::Warn);
             self.at_header("subject-case", levels, header.description_at, message, mended);
         }
+        if self.text.header().len() > end {
+            let message = "White space follows the description.".to_owned();
+            self.at_header("header-trim", (rules.header_trim.level, Level::Error), end, message, corrected);
+        }
     }
 
-    fn header_length(&mut self, corrected: Option<&str>) {
+    fn header_length(&mut self, header: Option<Header>, corrected: Option<&str>) {
         let rule = self.config.rules.header_max_length;
         let line = self.text.header();
         let max = rule.graphemes as usize;
@@ -130,32 +142,33 @@ impl Style<'_> {
         let message =
             format!("The header has {} characters; at most {max} are allowed.", text::graphemes(line));
         let at = text::offset(line, max);
-        let mended = corrected.filter(|corrected| !text::longer_than(corrected, max));
-        self.at_header("header-max-length", (rule.level, Level::Error), at, message, mended);
+        let suggestion = match corrected.filter(|corrected| !text::longer_than(corrected, max)) {
+            Some(corrected) => header::offered(corrected),
+            None => corrected.filter(|_| header.is_some()).and_then(|line| divided(line, max)),
+        };
+        let place = (self.text.header, text::column(line, at));
+        self.push("header-max-length", (rule.level, Level::Error), place, message, suggestion);
     }
 
-    fn body_lines(&mut self, below: &Below) {
-        let rule = self.config.rules.body_max_line_length;
+    fn long_lines(&mut self, below: &Below, part: Part) {
+        let (name, rule) = match part {
+            Part::Body => ("body-max-line-length", self.config.rules.body_max_line_length),
+            Part::Footers => ("footer-max-line-length", self.config.rules.footer_max_line_length),
+        };
         let max = rule.graphemes as usize;
-        let body = self.text.below_header().take_while(|(index, _)| *index < below.footers_at);
+        let lines = self.text.below_header();
+        let lines = lines.filter(|(index, _)| (*index < below.footers_at) == (part == Part::Body));
         // A line with an address cannot be broken where the address is, so it is left alone.
-        let long = body.filter(|(_, line)| text::longer_than(line, max) && !line.contains("://"));
+        let long = lines.filter(|(_, line)| text::longer_than(line, max) && !line.contains("://"));
         let long: Vec<usize> = long.map(|(index, _)| index).collect();
         for (count, index) in long.iter().enumerate().take(LONG_LINES_SHOWN) {
             let mut message = format!("The line is longer than {max} characters.");
             if count + 1 == LONG_LINES_SHOWN && long.len() > LONG_LINES_SHOWN {
                 message += &format!(" So are {} more below it.", long.len() - LONG_LINES_SHOWN);
             }
-            let line = self.text.lines[*index];
-            let suggestion = wrapped(line, max);
+            let suggestion = wrapped(self.text.lines[*index], max, part);
             let column = u32::try_from(max).unwrap_or(u32::MAX).saturating_add(1);
-            self.push(
-                "body-max-line-length",
-                (rule.level, Level::Warn),
-                (*index, column),
-                message,
-                suggestion,
-            );
+            self.push(name, (rule.level, Level::Warn), (*index, column), message, suggestion);
         }
     }
 
@@ -163,7 +176,14 @@ impl Style<'_> {
         let rule = self.config.rules.footer_leading_blank;
         if let Some(index) = below.unheard.first() {
             let message = "An empty line is missing before this footer, so it announces no breaking change.";
-            self.push("footer-leading-blank", (rule.level, Level::Warn), (*index, 1), message.into(), None);
+            let suggestion = message::after_blank(self.text.lines[*index]);
+            self.push(
+                "footer-leading-blank",
+                (rule.level, Level::Warn),
+                (*index, 1),
+                message.into(),
+                suggestion,
+            );
         }
     }
 
@@ -289,25 +309,41 @@ fn listed(values: &[String]) -> String {
     names
 }
 
-/// The line broken at spaces, where no word alone is too long.
-fn wrapped(line: &str, max: usize) -> Option<String> {
+/// The line broken at spaces, where no word alone is too long. What continues a footer is indented, as git folds them.
+fn wrapped(line: &str, max: usize, part: Part) -> Option<String> {
     /// Longer lines are somebody's data, not a paragraph.
     const WRAPPED_MAX_BYTES: usize = 4_000;
-    if line.len() > WRAPPED_MAX_BYTES {
+    // Those who read a person's name and address there want them on one line.
+    let names_somebody = line.split_once(':').is_some_and(|(token, _)| token.to_lowercase().ends_with("-by"));
+    if line.len() > WRAPPED_MAX_BYTES || (part == Part::Footers && names_somebody) {
         return None;
     }
     let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
-    let (mut lines, mut current) = (Vec::new(), String::new());
+    let continued = if part == Part::Footers && indent.is_empty() { " ".to_owned() } else { indent.clone() };
+    let (mut lines, mut current) = (Vec::new(), indent);
+    let mut empty = true;
     for word in line.split_whitespace() {
-        let wider = if current.is_empty() { format!("{indent}{word}") } else { format!("{current} {word}") };
+        let wider = if empty { format!("{current}{word}") } else { format!("{current} {word}") };
         if !text::longer_than(&wider, max) {
             current = wider;
-        } else if current.is_empty() || text::longer_than(&format!("{indent}{word}"), max) {
+        } else if empty || text::longer_than(&format!("{continued}{word}"), max) {
             return None;
         } else {
-            lines.push(std::mem::replace(&mut current, format!("{indent}{word}")));
+            lines.push(std::mem::replace(&mut current, format!("{continued}{word}")));
         }
+        empty = false;
     }
     lines.push(current);
-    Some(lines.join("\n"))
+    // A break must not make a comment or a footer of what was text.
+    let changes_meaning = |line: &String| message::is_comment(line) || footers::begins(line);
+    (!lines.iter().skip(1).any(changes_meaning)).then(|| lines.join("\n"))
+}
+
+/// A header that is too long for one line, as GitHub divides one: what does not fit begins the body.
+fn divided(line: &str, max: usize) -> Option<String> {
+    let fits = &line[..text::offset(line, max.saturating_sub(1))];
+    let (kept, _) = fits.rsplit_once(' ')?;
+    let (kept, rest) = (kept.trim_end(), line[kept.len()..].trim());
+    header::offered(&format!("{kept}…"))?;
+    header::short_enough(format!("{kept}…\n\n…{rest}"))
 }

@@ -1,7 +1,7 @@
 //! What was decided about one head by the conventions, without performance.
 
 use super::{Tx, json, json_option, to_json};
-use crate::judgement::{CommitsJudgement, ConfigError};
+use crate::judgement::{CommitsJudgement, ConfigError, ReviewsJudgement};
 use crate::pull::RepoId;
 use perfsuite::model::Sha;
 use sqlx::{Any, Executor};
@@ -10,6 +10,7 @@ use sqlx::{Any, Executor};
 pub struct Judgement {
     pub commits: CommitsJudgement,
     pub config_error: Option<ConfigError>,
+    pub reviews: Option<ReviewsJudgement>,
     /// Why there is nothing to measure, when there is not.
     pub skipped: Option<String>,
 }
@@ -23,10 +24,11 @@ pub async fn upsert(
     now_ms: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO judgements (repository_id, number, head_sha, config_error, commits, skipped, judged_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO judgements (repository_id, number, head_sha, config_error, commits, skipped, judged_ms, reviews)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (repository_id, number, head_sha) DO UPDATE SET config_error = excluded.config_error,
-             commits = excluded.commits, skipped = excluded.skipped, judged_ms = excluded.judged_ms",
+             commits = excluded.commits, skipped = excluded.skipped, judged_ms = excluded.judged_ms,
+             reviews = excluded.reviews",
     )
     .bind(repository.0)
     .bind(number as i64)
@@ -35,6 +37,7 @@ pub async fn upsert(
     .bind(to_json(&judgement.commits))
     .bind(&judgement.skipped)
     .bind(now_ms)
+    .bind(judgement.reviews.as_ref().map(to_json))
     .execute(&mut **tx)
     .await
     .map(|_| ())
@@ -47,7 +50,7 @@ pub async fn get<'e, E: Executor<'e, Database = Any>>(
     head: &Sha,
 ) -> sqlx::Result<Option<Judgement>> {
     let row = sqlx::query(
-        "SELECT config_error, commits, skipped FROM judgements
+        "SELECT config_error, commits, skipped, reviews FROM judgements
          WHERE repository_id = $1 AND number = $2 AND head_sha = $3",
     )
     .bind(repository.0)
@@ -59,6 +62,7 @@ pub async fn get<'e, E: Executor<'e, Database = Any>>(
         Ok(Judgement {
             commits: json(&row, "commits")?,
             config_error: json_option(&row, "config_error")?,
+            reviews: json_option(&row, "reviews")?,
             skipped: sqlx::Row::try_get(&row, "skipped")?,
         })
     })

@@ -1,5 +1,7 @@
 //! The database: connection, migration, transactions. One SQL text for SQLite and PostgreSQL; a table per file.
 
+pub mod acceptances;
+pub mod approvals;
 pub mod calibrations;
 pub mod comparisons;
 pub mod deliveries;

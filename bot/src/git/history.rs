@@ -56,6 +56,16 @@ impl History {
         self.git.workdir().map(Path::to_path_buf)
     }
 
+    /// Where git looks for hooks.
+    pub fn hooks_dir(&self) -> Result<PathBuf, GitError> {
+        let own = self.git.config().and_then(|mut config| config.snapshot()?.get_path("core.hooksPath"));
+        Ok(match own {
+            // Relative to the working tree, as git has it.
+            Ok(path) => self.work_tree().unwrap_or_default().join(path),
+            Err(_) => self.git.commondir().join("hooks"),
+        })
+    }
+
     /// Whether the commit is here.
     pub fn has(&self, sha: &Sha) -> bool {
         self.commit(sha).is_ok()
@@ -119,6 +129,33 @@ impl History {
             ChangedPath { path: String::from_utf8_lossy(bytes).into_owned(), previous: None, kind }
         });
         Ok(ChangedPaths { paths: paths.collect(), complete })
+    }
+
+    /// Paths that a commit changes against its first parent.
+    pub fn changed_by(&self, commit: &Sha) -> Result<Vec<String>, GitError> {
+        let parent = match self.commit(commit)?.parent_id(0) {
+            Ok(id) => sha(id)?,
+            Err(_) => return Ok(Vec::new()),
+        };
+        let changed = self.changed_paths(&parent, commit)?;
+        Ok(changed.paths.into_iter().map(|changed| changed.path).collect())
+    }
+
+    /// Names of the directories in a directory (empty: the root) at a commit; none where there is no such directory.
+    pub fn directories_in(&self, commit: &Sha, path: &str) -> Result<Vec<String>, GitError> {
+        let root = self.commit(commit)?.tree()?;
+        let tree = if path.is_empty() {
+            root
+        } else {
+            match root.get_path(Path::new(path)) {
+                Ok(entry) if entry.kind() == Some(ObjectType::Tree) => self.git.find_tree(entry.id())?,
+                Ok(_) => return Ok(Vec::new()),
+                Err(e) if e.code() == git2::ErrorCode::NotFound => return Ok(Vec::new()),
+                Err(e) => return Err(e.into()),
+            }
+        };
+        let directories = tree.iter().filter(|entry| entry.kind() == Some(ObjectType::Tree));
+        Ok(directories.filter_map(|entry| entry.name().ok().map(str::to_owned)).collect())
     }
 
     /// A regular file at a commit. `None` when there is none: no such path, a directory, a symlink, a submodule.

@@ -7,19 +7,24 @@
 mod bundle;
 mod command;
 mod error;
+mod export;
 mod history;
 mod merge;
 mod mirror;
 #[cfg(any(test, fuzzing))]
 mod names;
+mod patches;
+mod quoting;
 mod range;
 
 pub use bundle::{BUNDLE_BASE_REF, BUNDLE_HEAD_REF};
 pub use command::check_available;
 pub use error::GitError;
+pub use export::{Content, Entry, Snapshot};
 pub use history::{Blob, ChangedPaths, History};
 pub use merge::MergeResult;
 pub use mirror::{Fetched, Mirrors, Wants};
 #[cfg(any(test, fuzzing))]
 pub(crate) use names::hostile_names;
+pub use quoting::unquoted;
 pub use range::Range;

@@ -99,6 +99,8 @@ pub struct AppIdentity {
     pub name: String,
     /// Permissions that the App lacks for its work, as `checks: write`.
     pub missing_permissions: Vec<String>,
+    /// What its webhook is told of.
+    pub events: Vec<String>,
 }
 
 impl AppIdentity {
@@ -136,7 +138,13 @@ impl GitHub {
             _ => Some(format!("{name}: {level}")),
         };
         let missing_permissions = PERMISSIONS_WANTED.iter().filter_map(lacks).collect();
-        Ok(AppIdentity { id: app.id, slug: app.slug, name: app.name, missing_permissions })
+        Ok(AppIdentity {
+            id: app.id,
+            slug: app.slug,
+            name: app.name,
+            missing_permissions,
+            events: app.events,
+        })
     }
 
     /// The App's identity, asked for once.

@@ -8,7 +8,9 @@ mod comments;
 mod deliveries;
 mod error;
 mod guard;
+mod manifest;
 mod pulls;
+mod reviews;
 mod text;
 mod transport;
 mod wire;
@@ -19,6 +21,7 @@ pub use check_runs::SeenCheckRun;
 pub use comments::shown;
 pub use deliveries::FailedDelivery;
 pub use error::GitHubError;
+pub use manifest::{EVENTS, NewApp, convert as convert_manifest, manifest};
 pub use transport::{Listing, REQUEST_TIMEOUT};
 
 use crate::clock::Clock;

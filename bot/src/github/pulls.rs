@@ -2,7 +2,10 @@
 
 use super::transport::{Listing, segment};
 use super::{GitHub, GitHubError, wire};
-use crate::pull::{ChangedPath, Commit, InstallationId, Permission, PullRequest, RepoName, Repository};
+use crate::pull::{
+    ChangedPath, Commit, InstallationId, MergeSettings, Permission, PullRequest, PullText, RepoName,
+    Repository,
+};
 
 /// GitHub ends the list of a pull request's commits here, without a word.
 const COMMITS_LISTED_MAX: usize = 250;
@@ -15,9 +18,19 @@ impl GitHub {
         installation: InstallationId,
         name: &RepoName,
     ) -> Result<Repository, GitHubError> {
+        self.repository_and_settings(installation, name).await.map(|(repository, _)| repository)
+    }
+
+    /// A repository, and how pull requests may land there.
+    pub async fn repository_and_settings(
+        &self,
+        installation: InstallationId,
+        name: &RepoName,
+    ) -> Result<(Repository, MergeSettings), GitHubError> {
         let path = repo_path(name);
         let found: wire::Repository = self.get(installation, &path).await?;
-        found.known(installation)
+        let settings = found.settings();
+        Ok((found.known(installation)?, settings))
     }
 
     /// Every repository that an installation covers.
@@ -28,9 +41,19 @@ impl GitHub {
     }
 
     pub async fn pull_request(&self, repo: &Repository, number: u64) -> Result<PullRequest, GitHubError> {
+        self.pull_request_and_text(repo, number).await.map(|(pull, _)| pull)
+    }
+
+    /// A pull request, and what it says of how it will land.
+    pub async fn pull_request_and_text(
+        &self,
+        repo: &Repository,
+        number: u64,
+    ) -> Result<(PullRequest, PullText), GitHubError> {
         let path = format!("{}/pulls/{number}", repo_path(&repo.name));
-        let found: wire::Pull = self.get(repo.installation, &path).await?;
-        Ok(found.into())
+        let mut found: wire::Pull = self.get(repo.installation, &path).await?;
+        let text = found.text();
+        Ok((found.into(), text))
     }
 
     pub async fn open_pulls(&self, repo: &Repository) -> Result<Vec<PullRequest>, GitHubError> {

@@ -287,7 +287,7 @@ impl Answer {
 
 /// octocrab over a client of ours. For plain HTTP one without TLS, so that a machine without root certificates can
 /// still talk to a loopback address. No layer follows redirects: that would turn a POST into a GET.
-fn connect(origin: &str) -> Result<Octocrab, GitHubError> {
+pub(super) fn connect(origin: &str) -> Result<Octocrab, GitHubError> {
     let failed = |e: &dyn std::error::Error| GitHubError::config(format!("no HTTP client: {}", causes(e)));
     let base = origin.parse::<http::Uri>().map_err(|e| failed(&e))?;
     let mut plain = HttpConnector::new();

@@ -17,6 +17,8 @@ pub(super) struct App {
     pub name: String,
     #[serde(default)]
     pub permissions: BTreeMap<String, String>,
+    #[serde(default)]
+    pub events: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,9 +61,37 @@ pub(super) struct Repository {
     pub private: bool,
     #[serde(default)]
     pub default_branch: String,
+    // GitHub shows these to Apps that may write contents; to others it may leave them out.
+    #[serde(default)]
+    allow_merge_commit: Option<bool>,
+    #[serde(default)]
+    allow_squash_merge: Option<bool>,
+    #[serde(default)]
+    allow_rebase_merge: Option<bool>,
+    #[serde(default)]
+    squash_merge_commit_title: Option<String>,
+    #[serde(default)]
+    squash_merge_commit_message: Option<String>,
 }
 
 impl Repository {
+    pub(super) fn settings(&self) -> pull::MergeSettings {
+        pull::MergeSettings {
+            merge: self.allow_merge_commit,
+            squash: self.allow_squash_merge,
+            rebase: self.allow_rebase_merge,
+            squash_title: match self.squash_merge_commit_title.as_deref() {
+                Some("PR_TITLE") => pull::SquashTitle::PullTitle,
+                _ => pull::SquashTitle::CommitOrPull,
+            },
+            squash_body: match self.squash_merge_commit_message.as_deref() {
+                Some("PR_BODY") => pull::SquashBody::Pull,
+                Some("BLANK") => pull::SquashBody::Blank,
+                _ => pull::SquashBody::Commits,
+            },
+        }
+    }
+
     pub(super) fn known(self, installation: InstallationId) -> Result<pull::Repository, GitHubError> {
         let name: RepoName = self
             .full_name
@@ -116,6 +146,28 @@ pub(super) struct Pull {
     head: Side,
     #[serde(default)]
     labels: Vec<Label>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    auto_merge: Option<AutoMerge>,
+}
+
+#[derive(Deserialize)]
+struct AutoMerge {
+    merge_method: String,
+}
+
+impl Pull {
+    /// Takes what is no part of a pull request in our words.
+    pub(super) fn text(&mut self) -> pull::PullText {
+        let method = self.auto_merge.as_ref().and_then(|auto| match auto.merge_method.as_str() {
+            "merge" => Some(pull::MergeMethod::Merge),
+            "squash" => Some(pull::MergeMethod::Squash),
+            "rebase" => Some(pull::MergeMethod::Rebase),
+            _ => None,
+        });
+        pull::PullText { body: self.body.take().unwrap_or_default(), auto_merge: method }
+    }
 }
 
 impl From<Pull> for PullRequest {
@@ -240,6 +292,39 @@ pub(super) struct CheckRun {
 #[derive(Deserialize)]
 pub(super) struct CheckApp {
     pub id: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Review {
+    id: i64,
+    user: Option<User>,
+    state: String,
+    #[serde(default)]
+    commit_id: Option<Sha>,
+    #[serde(default)]
+    submitted_at: Option<String>,
+}
+
+impl From<Review> for pull::Review {
+    fn from(from: Review) -> Self {
+        pull::Review {
+            id: from.id,
+            login: from.user.map_or_else(|| GHOST.to_owned(), |u| u.login),
+            state: match from.state.to_ascii_uppercase().as_str() {
+                "APPROVED" => pull::ReviewState::Approved,
+                "CHANGES_REQUESTED" => pull::ReviewState::ChangesRequested,
+                "DISMISSED" => pull::ReviewState::Dismissed,
+                _ => pull::ReviewState::Other,
+            },
+            commit: from.commit_id,
+            submitted_ms: from.submitted_at.as_deref().and_then(time_ms).unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Member {
+    pub login: String,
 }
 
 /// One attempt to deliver a webhook.

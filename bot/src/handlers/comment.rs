@@ -4,8 +4,9 @@ use super::{Ask, load_repository, refresh};
 use crate::app::App;
 use crate::command::{self, Command, HELP};
 use crate::db::deliveries::Ending;
-use crate::db::{jobs, pulls, repositories, writes};
+use crate::db::{acceptances, jobs, pulls, repositories, writes};
 use crate::event::Place;
+use crate::judgement::{Acceptance, Performance};
 use crate::outgoing::Outgoing;
 use crate::policy;
 use crate::pull::Repository;
@@ -69,10 +70,30 @@ async fn obey(app: &App, said: &Said, repository: &Repository, command: Command)
                 _ => Receipt::Done,
             }
         }
+        Command::Accept { reason } => accept(app, said, repository, reason).await?,
         Command::Run { head } => {
             approve(app, &said.place, repository, said.number, &head, &said.author).await?
         }
     })
+}
+
+/// Takes the slowdown of the present head, where there is one that blocks.
+async fn accept(app: &App, said: &Said, repository: &Repository, reason: String) -> anyhow::Result<Receipt> {
+    let now_ms = app.clock.now_ms();
+    let mut tx = app.db.begin().await?;
+    pulls::hold(&mut tx, repository.id, said.number).await?;
+    let loaded = runs::load(&mut tx, repository, said.number, now_ms).await?;
+    let blocks = loaded.as_ref().is_some_and(
+        |loaded| matches!(&loaded.run.performance, Performance::Done { report } if report.blocks()),
+    );
+    let Some(head) = loaded.filter(|_| blocks).map(|loaded| loaded.run.head) else {
+        return Ok(Receipt::Refused("Nothing blocks this head that could be accepted.".into()));
+    };
+    let acceptance = Acceptance { by: said.author.clone(), reason, at_ms: now_ms };
+    acceptances::insert(&mut tx, repository.id, said.number, &head, &acceptance).await?;
+    runs::publish(&mut tx, app, repository, said.number).await?;
+    tx.commit().await?;
+    Ok(Receipt::Done)
 }
 
 /// Allows a fork's head to run, if it still is the head.

@@ -3,14 +3,16 @@
 mod check_run;
 mod comment;
 mod installation;
+mod merge_group;
 mod pull_request;
+mod reviews;
 
 use crate::app::App;
 use crate::db::deliveries::{Delivery, Ending};
 use crate::event::{self, Event, Place};
 use crate::github::GitHubError;
 use crate::presence;
-use crate::pull::Repository;
+use crate::pull::{MergeSettings, Repository};
 
 pub use pull_request::{Ask, refresh};
 
@@ -46,6 +48,7 @@ async fn act(app: &App, event: Event) -> anyhow::Result<Ending> {
         Event::CheckRun { place, head, request, by } => {
             return check_run::handle(app, &place, &head, &request, &by).await;
         }
+        Event::MergeGroup { place, base, head } => merge_group::handle(app, &place, &base, &head).await?,
         Event::Installation { installation } => installation::handle(app, installation).await?,
         Event::Repository { place } => presence::repository_changed(app, &place).await?,
         Event::Other => return Ok(Ending::Ignored),
@@ -55,9 +58,17 @@ async fn act(app: &App, event: Event) -> anyhow::Result<Ending> {
 
 /// The repository as GitHub has it now. The payload's name may be an old one; the id is checked.
 async fn load_repository(app: &App, place: &Place) -> anyhow::Result<Repository> {
-    let repository = app.github.repository(place.installation, &place.name).await?;
+    load_repository_and_settings(app, place).await.map(|(repository, _)| repository)
+}
+
+/// The same with what it allows.
+async fn load_repository_and_settings(
+    app: &App,
+    place: &Place,
+) -> anyhow::Result<(Repository, MergeSettings)> {
+    let (repository, settings) = app.github.repository_and_settings(place.installation, &place.name).await?;
     if repository.id != place.repository {
         anyhow::bail!("{} is another repository by now", place.name);
     }
-    Ok(repository)
+    Ok((repository, settings))
 }

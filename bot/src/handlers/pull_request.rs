@@ -1,14 +1,16 @@
 //! A pull request was opened, changed or closed: judge its commits, and measure its head if there is reason to.
 
-use super::load_repository;
+use super::{load_repository_and_settings, reviews};
 use crate::app::App;
-use crate::assess::{self, Assessment, Plan};
+use crate::assess::{self, Assessment, Plan, Whose};
+use crate::conventions::landing::Opened;
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::PullRow;
 use crate::db::{Tx, jobs, new_id, pulls, repositories};
 use crate::event::Place;
 use crate::facts::GitFacts;
 use crate::git::{GitError, Wants};
+use crate::judgement::ReviewsJudgement;
 use crate::policy;
 use crate::pull::{PullRequest, PullState, Repository};
 use crate::queue::JobState;
@@ -28,17 +30,28 @@ pub enum Ask {
 
 /// Loads the facts of a pull request, judges them, and queues what follows.
 pub async fn refresh(app: &App, place: &Place, number: u64, ask: Ask) -> anyhow::Result<()> {
-    let repository = load_repository(app, place).await?;
-    let pull = app.github.pull_request(&repository, number).await?;
+    let (repository, settings) = load_repository_and_settings(app, place).await?;
+    let (pull, text) = app.github.pull_request_and_text(&repository, number).await?;
     if pull.state != PullState::Open {
         return close(app, &repository, &pull).await;
     }
     let found = match git_facts(app, &repository, &pull).await? {
-        Ok(facts) => Found {
-            assessment: assess::assess(&facts, Some(&pull.author), trigger(&pull, ask)),
-            merge: Some((facts.merge_base.clone(), facts.mergeable())),
-        },
-        Err(reason) => Found { assessment: assess::unreadable(&pull, &reason), merge: None },
+        Ok(facts) => {
+            let opened = Opened {
+                number,
+                head: pull.head_sha.clone(),
+                title: pull.title.clone(),
+                body: text.body,
+                settings,
+                auto_merge: text.auto_merge,
+            };
+            let whose = Whose::Opened { author: &pull.author, opened: &opened };
+            let assessment = assess::assess(&facts, whose, trigger(&pull, ask));
+            let reviews = reviews::judge(app, &repository, &pull, &facts, &assessment.config.reviews).await?;
+            let merge = Some((facts.merge_base.clone(), facts.mergeable()));
+            Found { assessment, reviews, merge }
+        }
+        Err(reason) => Found { assessment: assess::unreadable(&pull, &reason), reviews: None, merge: None },
     };
     decide(app, &repository, &pull, found, ask).await
 }
@@ -46,6 +59,7 @@ pub async fn refresh(app: &App, place: &Place, number: u64, ask: Ask) -> anyhow:
 /// What was found out about a pull request's head.
 struct Found {
     assessment: Assessment,
+    reviews: Option<ReviewsJudgement>,
     /// The merge base, and whether it merges; `None` where git's facts cannot be judged.
     merge: Option<(Sha, &'static str)>,
 }
@@ -65,7 +79,7 @@ async fn decide(
     found: Found,
     ask: Ask,
 ) -> anyhow::Result<()> {
-    let Found { assessment, merge } = found;
+    let Found { assessment, reviews, merge } = found;
     let plan = match policy::not_measured_because(pull) {
         Some(reason) => Err(reason.to_owned()),
         None => assessment.plan,
@@ -73,6 +87,7 @@ async fn decide(
     let judgement = Judgement {
         commits: assessment.commits,
         config_error: assessment.config_error,
+        reviews,
         skipped: plan.as_ref().err().cloned(),
     };
     let now_ms = app.clock.now_ms();

@@ -44,6 +44,8 @@ pub fn run(performance: Performance) -> Run {
         head: sha('d'),
         commits: clean_commits(),
         config_error: None,
+        reviews: None,
+        accepted: None,
         performance,
     }
 }

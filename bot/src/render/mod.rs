@@ -20,7 +20,8 @@ pub fn json(run: &Run) -> serde_json::Result<String> {
 
 /// What `paceline review` ends with: 0 clean, 1 a finding, 2 could not judge. A finding outweighs what is unknown.
 pub fn exit_code(run: &Run) -> u8 {
-    let (mut finding, mut unknown) = (run.commits.worst() == Level::Error, run.config_error.is_some());
+    let (mut finding, mut unknown) =
+        (run.commits.worst_with_claims() == Level::Error, run.config_error.is_some());
     match &run.performance {
         Performance::Done { report } => {
             let facts = Facts::of(report);

@@ -129,6 +129,9 @@ impl Screen {
             Level::Error => (Colour::Red, format!("{} of {total} to reword", total - clean)),
         };
         self.title(colour, "Commits", &words);
+        for claim in &run.commits.claims {
+            self.line(&format!("  note: {}", visible(&claim.message)));
+        }
         let offending =
             run.commits.commits.iter().filter(|c| c.findings.iter().any(|f| f.level >= Level::Warn));
         for commit in offending.clone().take(COMMITS_MAX) {
@@ -154,8 +157,7 @@ impl Screen {
                 visible(&finding.message)
             ));
         }
-        let suggestion = commit.findings.iter().find_map(|f| f.suggestion.as_deref().filter(|_| f.line == 1));
-        if let Some(line) = suggestion {
+        if let Some(line) = commit.mended_header() {
             self.line(&format!("    write: {}", visible(line)));
         }
     }

@@ -85,10 +85,14 @@ pub struct CommitRules {
     pub subject_full_stop: Rule,
     /// The description starts in lower case. Default level: warn.
     pub subject_case: Rule,
+    /// No white space after the description. Default level: error.
+    pub header_trim: Rule,
     /// Length of the first line. Default level: error.
     pub header_max_length: MaxLength,
     /// Length of each line of the body that holds no address. Default level: warn.
     pub body_max_line_length: MaxLength,
+    /// The same for the lines of footers. Default level: warn.
+    pub footer_max_line_length: MaxLength,
     /// A `BREAKING CHANGE:` without an empty line before it is text, not a footer. Default level: warn.
     pub footer_leading_blank: Rule,
     /// A `Signed-off-by:` footer. Default level: off.

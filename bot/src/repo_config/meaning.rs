@@ -18,6 +18,10 @@ pub fn check(source: &Source<'_>, tree: &Spanned<DeTable<'_>>, config: &RepoConf
     let mut checker = Checker { source, tree, errors: Vec::new() };
     checker.globs(&[Step::Key("tests"), Step::Key("source")], &config.tests.source);
     checker.globs(&[Step::Key("tests"), Step::Key("tests")], &config.tests.tests);
+    for (index, count) in config.reviews.count.iter().enumerate() {
+        let path = [Step::Key("reviews"), Step::Key("count"), Step::Index(index), Step::Key("paths")];
+        checker.globs(&path, &count.paths);
+    }
     for (index, suite) in config.perf.suite.iter().enumerate() {
         let path = [Step::Key("perf"), Step::Key("suite"), Step::Index(index)];
         checker.suite(&path, suite, &config.perf.suite[..index]);

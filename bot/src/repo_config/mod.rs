@@ -14,7 +14,9 @@ pub use commits::{
     CommitRules, CommitsConfig, FixupPolicy, JudgeWhat, MaxLength, Rule, ScopeEnum, TypeCase, TypeEnum,
     WordCase,
 };
-pub use others::{ClaimsConfig, ContributorsConfig, Labels, ReviewsConfig, TestCheck, TestsConfig};
+pub use others::{
+    ClaimsConfig, ContributorsConfig, Labels, OwnersCount, ReviewsConfig, TestCheck, TestsConfig,
+};
 pub use perf::{Budget, ForkPolicy, PerfConfig};
 pub use report::{FileCheck, check_file, describe};
 pub use select::{Trigger, documentation_only, select, suites_for};

@@ -1,7 +1,7 @@
 //! `[tests]`, `[reviews]`, `[claims]`, `[labels]`, `[contributors]`.
 //!
-//! The sections of tests, reviews, claims and contributors are read and checked for mistakes, so that a file stays valid
-//! as the bot grows; nothing acts on them yet.
+//! The section of contributors is read and checked for mistakes, so that a file stays valid as the bot grows; nothing acts
+//! on it yet. Of tests, `paceline prove` uses the globs.
 
 use crate::judgement::Level;
 use schemars::JsonSchema;
@@ -65,7 +65,7 @@ fn timeout_default() -> u32 {
     30
 }
 
-/// Who must have looked. Read and validated; not yet acted on.
+/// Who must have looked, by the CODEOWNERS of the base.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReviewsConfig {
@@ -73,6 +73,8 @@ pub struct ReviewsConfig {
     /// Distinct people, the author not counted.
     #[schemars(range(max = 10))]
     pub owners_per_file: u32,
+    /// Other numbers for some paths; the last entry that matches counts.
+    pub count: Vec<OwnersCount>,
     /// Target of the time to a first answer.
     #[schemars(range(max = 365))]
     pub triage_days: u32,
@@ -83,11 +85,36 @@ pub struct ReviewsConfig {
 
 impl Default for ReviewsConfig {
     fn default() -> Self {
-        Self { level: Level::Warn, owners_per_file: 2, triage_days: 3, review_days: 10 }
+        Self { level: Level::Warn, owners_per_file: 2, count: Vec::new(), triage_days: 3, review_days: 10 }
     }
 }
 
-/// What a commit's type claims about its change. Read and validated; not yet acted on.
+impl ReviewsConfig {
+    /// How many owners each of these files wants, in their order.
+    pub fn counts<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
+        // Globs were checked when the file was read; one that fails all the same matches nothing.
+        let globs: Vec<(Option<globset::GlobSet>, u32)> =
+            self.count.iter().map(|entry| (super::select::globs(&entry.paths), entry.owners)).collect();
+        let matching = |path: &str| {
+            let last = globs.iter().rev().find(|(globs, _)| globs.as_ref().is_some_and(|g| g.is_match(path)));
+            last.map_or(self.owners_per_file, |(_, owners)| *owners) as usize
+        };
+        paths.into_iter().map(matching).collect()
+    }
+}
+
+/// How many owners files of some paths want.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OwnersCount {
+    /// Globs.
+    #[schemars(length(min = 1, max = 100))]
+    pub paths: Vec<String>,
+    #[schemars(range(max = 10))]
+    pub owners: u32,
+}
+
+/// What a commit's type claims about its change: code in `docs`, public items gone in `refactor`, `fix` without an issue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClaimsConfig {

@@ -103,7 +103,7 @@ fn starts_on(on: &str, labels: &[String]) -> bool {
     }
 }
 
-fn globs<S: AsRef<str>>(patterns: &[S]) -> Option<GlobSet> {
+pub(super) fn globs<S: AsRef<str>>(patterns: &[S]) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         set.add(Glob::new(pattern.as_ref()).ok()?);

@@ -51,8 +51,10 @@ fn the_whole_file_is_understood() {
                 scope_enum: ScopeEnum { level: Some(Level::Off), ..ScopeEnum::default() },
                 subject_full_stop: Rule { level: Some(Level::Error) },
                 subject_case: Rule { level: Some(Level::Warn) },
+                header_trim: Rule { level: None },
                 header_max_length: MaxLength { level: Some(Level::Error), graphemes: 100 },
                 body_max_line_length: MaxLength { level: Some(Level::Warn), graphemes: 100 },
+                footer_max_line_length: MaxLength { level: None, graphemes: 100 },
                 footer_leading_blank: Rule { level: None },
                 signed_off_by: Rule { level: Some(Level::Off) },
             },
@@ -174,6 +176,8 @@ fn meaning_is_checked_too() {
     check("[[perf.suite]]\nname=' '\nkind='criterion'", 2, 6, "not empty", None);
     check(&(suite("") + &suite("")), 5, 6, "two suites of the name `a`", None);
     check("[tests]\nsource=['{a']", 2, 9, "is no glob", None);
+    check("[[reviews.count]]\npaths=['a', '{a']\nowners=1", 2, 13, "is no glob", None);
+    check("[[reviews.count]]\npaths=['a']", 1, 1, "`owners` is missing", None);
     check(&format!("{LOAD}connections = 0"), 8, 15, "between 1 and", None);
     check(&format!("{LOAD}rate = 0"), 8, 8, "above 0", None);
     check(&format!("{LOAD}rate = 'half'"), 8, 8, "`auto` or a number", None);
@@ -297,6 +301,14 @@ fn the_committed_schemas_are_up_to_date() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(committed == wanted, "{name} is out of date; run the tests with PACELINE_WRITE_SCHEMAS=1");
     }
+}
+
+#[test]
+fn some_paths_want_more_owners() {
+    let text =
+        "[[reviews.count]]\npaths=['gateway/**']\nowners=3\n[[reviews.count]]\npaths=['**/*.md']\nowners=0\n";
+    let config = parse(text, PATH).unwrap_or_else(|e| panic!("{e:#?}"));
+    assert_eq!(config.reviews.counts(["bot/a.rs", "gateway/a.rs", "gateway/a.md"]), [2, 3, 0]);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use bot::backup::{self, Over};
 use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
-use bot::db::{Db, writes};
+use bot::db::{Db, acceptances, approvals, writes};
+use bot::judgement::Acceptance;
 use bot::outgoing::Outgoing;
 use bot::pull::{InstallationId, RepoId};
 use sqlx::Row;
@@ -44,7 +45,26 @@ pub async fn full(on: On) -> Seeded {
         let body = Outgoing::Comment { number, body: "as it stands".into() };
         writes::want(&mut tx, InstallationId(1), RepoId(1), &body, NOW_MS).await.unwrap();
     }
+    let head = "d".repeat(40).parse().unwrap();
+    let entry = approvals::Entry {
+        review: 5,
+        login: "bob".into(),
+        commit: "c".repeat(40).parse().unwrap(),
+        patches: [("src/a.rs".to_owned(), "abc".to_owned())].into(),
+    };
+    let accepted = |reason: &str| Acceptance { by: "carol".into(), reason: reason.into(), at_ms: NOW_MS };
+    for _ in 0..2 {
+        approvals::insert(&mut tx, RepoId(1), 17, &entry, NOW_MS).await.unwrap();
+    }
+    for reason in ["first", "last"] {
+        acceptances::insert(&mut tx, RepoId(1), 17, &head, &accepted(reason)).await.unwrap();
+    }
     tx.commit().await.unwrap();
+    let pool = seeded.db().pool();
+    assert_eq!(approvals::of_pull(pool, RepoId(1), 17).await.unwrap(), [entry], "written once");
+    assert_eq!(approvals::of_pull(pool, RepoId(1), 16).await.unwrap(), []);
+    let found = acceptances::of_head(pool, RepoId(1), 17, &head).await.unwrap();
+    assert_eq!(found, Some(accepted("last")), "the newest counts");
     writes::claim(seeded.db(), "worker", NOW_MS, MINUTE_MS, Pace::GITHUB).await.unwrap().unwrap();
     seeded
 }

@@ -417,3 +417,24 @@ fn a_shallow_clone_says_what_to_do() {
     let error = history.range(Some("origin/old..HEAD")).unwrap_err();
     assert!(error.to_string().contains("git fetch --unshallow"), "{error}");
 }
+
+#[test]
+fn members_of_a_workspace_are_scopes() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    git(at, &["init", "-q"]);
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(at.join(path).parent().unwrap()).unwrap();
+        std::fs::write(at.join(path), text).unwrap();
+    };
+    write("Cargo.toml", "[workspace]\nmembers = [\"bot\", \"crates/*\", \"none\"]\n");
+    for (path, name) in [("bot", "paceline"), ("crates/a", "one"), ("crates/b", "two"), ("other", "three")] {
+        write(&format!("{path}/Cargo.toml"), &format!("[package]\nname = \"{name}\"\n"));
+    }
+    write("crates/empty/README.md", "x");
+    git(at, &["add", "-A"]);
+    git(at, &["commit", "-q", "-m", "feat: x"]);
+    let commit = sha(&git(at, &["rev-parse", "HEAD"]));
+    let names = bot::members::names(&History::local(at).unwrap(), &commit).unwrap();
+    assert_eq!(names, ["one", "paceline", "two"]);
+}

@@ -274,6 +274,8 @@ async fn hostile_text_is_shown_and_does_nothing(on: On) {
                 suggestion: Some(HOSTILE.into()),
             }],
         }],
+        landing: None,
+        claims: Vec::new(),
     };
     let mut hostile = pull(1, HOSTILE, HOSTILE, sha('d'));
     hostile.head_ref = HOSTILE.into();

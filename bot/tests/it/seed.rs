@@ -254,7 +254,7 @@ pub fn pull(number: u64, title: &str, author: &str, head: Sha) -> PullRequest {
 }
 
 pub fn judged(commits: CommitsJudgement) -> Judgement {
-    Judgement { commits, config_error: None, skipped: None }
+    Judgement { commits, config_error: None, reviews: None, skipped: None }
 }
 
 pub fn fine_commits() -> CommitsJudgement {
@@ -266,6 +266,8 @@ pub fn fine_commits() -> CommitsJudgement {
     };
     CommitsJudgement {
         commits: vec![commit('1', "feat: the first half"), commit('2', "feat: the second half")],
+        landing: None,
+        claims: Vec::new(),
     }
 }
 

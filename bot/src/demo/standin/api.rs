@@ -3,7 +3,7 @@
 use super::access::{Caller, Need, TOKEN_LIFE_MS};
 use super::answer::{Answer, Asked};
 use super::call::Call;
-use super::state::{Comment, Repo, Token};
+use super::state::{App, Comment, Repo, Token};
 use super::{checks, deliveries, git_store, json};
 use crate::pull::{Permission, PullState};
 use axum::http::Method;
@@ -41,6 +41,7 @@ fn route(call: &mut Call<'_>) -> Result<Answer, Answer> {
         ["pulls"] if get => call.pulls(repo),
         ["pulls", number] if get => call.pull(repo, number),
         ["pulls", number, "commits"] if get => call.pull_commits(repo, number),
+        ["pulls", number, "reviews"] if get => call.pull_reviews(repo, number),
         ["pulls", number, "files"] if get => call.pull_files(repo, number),
         ["collaborators", login, "permission"] if get => call.permission(repo, login),
         ["issues", number, "comments"] if get => call.comments(repo, number),
@@ -78,9 +79,11 @@ fn app_route(call: &mut Call<'_>, segments: &[&str]) -> Result<Answer, Answer> {
             Ok(Answer::ok(json::installation(call.state, id)))
         }
         ["app", "installations", id, "access_tokens"] if post => call.token(id),
+        ["app-manifests", code, "conversions"] if post => call.convert_manifest(code),
         ["app", "hook", "deliveries"] if get => deliveries::list(call),
         ["app", "hook", "deliveries", id, "attempts"] if post => deliveries::attempt(call, id),
         ["installation", "repositories"] if get => call.installation_repositories(),
+        ["orgs", org, "teams", team, "members"] if get => call.team_members(org, team),
         _ => Err(Answer::not_found()),
     }
 }
@@ -98,6 +101,35 @@ impl Call<'_> {
             .headers
             .push(("location", format!("{}/repositories/{id}{path}{mark}{query}", self.asked.base)));
         answer
+    }
+
+    /// An App for a code, once.
+    fn convert_manifest(&mut self, code: &str) -> Result<Answer, Answer> {
+        let manifest = self.state.manifests.remove(code).ok_or_else(Answer::not_found)?;
+        let failed = |_| Answer::refuse(500, "no key");
+        let (private_key, public_key) = super::key::generate().map_err(failed)?;
+        let id = self.state.next_id().unsigned_abs();
+        let slug = manifest["name"].as_str().unwrap_or("app").to_lowercase().replace([' ', '.'], "-");
+        self.state.user_id(&format!("{slug}[bot]"));
+        let webhook_secret = hex::encode(rand::random::<[u8; 16]>());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let permissions = manifest["default_permissions"].as_object().cloned().unwrap_or_default();
+        let events = manifest["default_events"].as_array().cloned().unwrap_or_default();
+        let app = App {
+            slug: slug.clone(),
+            public_key,
+            webhook_secret: webhook_secret.clone(),
+            permissions: permissions.iter().map(|(name, level)| (name.clone(), text(level))).collect(),
+            events: events.iter().map(text).collect(),
+        };
+        let mut made = json::app(id, &app);
+        self.state.apps.insert(id, app);
+        made["html_url"] = json!(format!("{}/apps/{slug}", self.url));
+        made["client_id"] = json!(format!("Iv1.{id}"));
+        made["client_secret"] = json!(hex::encode(rand::random::<[u8; 20]>()));
+        made["webhook_secret"] = json!(webhook_secret);
+        made["pem"] = json!(secrecy::ExposeSecret::expose_secret(&private_key));
+        Ok(Answer::created(made))
     }
 
     fn token(&mut self, id: &str) -> Result<Answer, Answer> {
@@ -185,6 +217,25 @@ impl Call<'_> {
         let mut files = git_store::pull_files(repo, &repo.pulls[&number])?;
         files.truncate(FILES_MAX);
         Ok(self.page(repo.id, &format!("pulls/{number}/files"), files))
+    }
+
+    fn pull_reviews(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Read)?;
+        let reviews = repo.reviews.values().filter(|review| review.number == number);
+        let shown = reviews.map(|review| json::review(self.state, review)).collect();
+        Ok(self.page(repo.id, &format!("pulls/{number}/reviews"), shown))
+    }
+
+    fn team_members(&mut self, org: &str, team: &str) -> Result<Answer, Answer> {
+        let Caller::Installation(id) = self.caller else { return Err(Answer::not_found()) };
+        let installation = &self.state.installations[&id];
+        let may = installation.permissions.contains_key("members")
+            && installation.account.eq_ignore_ascii_case(org);
+        let members = self.state.teams.get(&(org.to_lowercase(), team.to_lowercase())).filter(|_| may);
+        let members = members.ok_or_else(Answer::not_found)?;
+        let shown = members.iter().map(|login| json::user(self.state, login)).collect();
+        let path = format!("/orgs/{org}/teams/{team}/members");
+        Ok(Answer::page(self.asked, &path, shown, |_, page| Value::Array(page)))
     }
 
     fn permission(&mut self, repo: Option<i64>, login: &str) -> Result<Answer, Answer> {

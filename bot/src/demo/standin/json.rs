@@ -1,6 +1,6 @@
 //! GitHub's JSON of the things that the stand-in keeps; the same for the API and for webhooks.
 
-use super::state::{App, CheckRun, Comment, Pull, Repo, State};
+use super::state::{App, CheckRun, Comment, Pull, Repo, Review, State};
 use crate::pull::PullState;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub(super) fn app(id: u64, app: &App) -> Value {
         "slug": app.slug,
         "name": app.slug,
         "permissions": app.permissions,
-        "events": ["check_run", "issue_comment", "pull_request", "push"],
+        "events": app.events,
     })
 }
 
@@ -45,7 +45,7 @@ pub(super) fn installation(state: &State, id: i64) -> Value {
 }
 
 pub(super) fn repository(state: &State, repo: &Repo, url: &str) -> Value {
-    json!({
+    let mut value = json!({
         "id": repo.id,
         "name": repo.name.name,
         "full_name": repo.name.to_string(),
@@ -59,7 +59,13 @@ pub(super) fn repository(state: &State, repo: &Repo, url: &str) -> Value {
         "allow_merge_commit": true,
         "allow_squash_merge": true,
         "allow_rebase_merge": true,
-    })
+        "squash_merge_commit_title": "COMMIT_OR_PR_TITLE",
+        "squash_merge_commit_message": "COMMIT_MESSAGES",
+    });
+    for (name, field) in &repo.merging {
+        value[name] = field.clone();
+    }
+    value
 }
 
 /// A short form of a repository, within a pull request's sides.
@@ -106,6 +112,17 @@ pub(super) fn comment(state: &State, repo: &Repo, comment: &Comment, url: &str) 
         "updated_at": time(comment.updated_ms),
         "html_url": format!("{url}/{}/pull/{}#issuecomment-{}", repo.name, comment.number, comment.id),
         "performed_via_github_app": app,
+    })
+}
+
+pub(super) fn review(state: &State, review: &Review) -> Value {
+    json!({
+        "id": review.id,
+        "user": user(state, &review.author),
+        "body": "",
+        "state": review.state,
+        "commit_id": review.commit,
+        "submitted_at": time(review.at_ms),
     })
 }
 

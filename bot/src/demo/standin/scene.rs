@@ -1,7 +1,7 @@
 //! Setting the scene: Apps, installations, repositories, commits, pull requests, people; and looking at the result.
 
 use super::git_store::{commit, copy_objects, tip};
-use super::state::{App, CheckRunSeen, Comment, CommentSeen, Installation, Pull, Repo, State};
+use super::state::{App, CheckRunSeen, Comment, CommentSeen, Installation, Pull, Repo, Review, State};
 use super::{AppCredentials, StandIn, key};
 use crate::pull::{InstallationId, Permission, PullState, RepoId, RepoName};
 use anyhow::Context;
@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 /// GitHub's quota of an installation, requests an hour.
 const QUOTA: i64 = 5_000;
 /// What Paceline asks of an installation.
-const PERMISSIONS: [(&str, &str); 5] = [
+const PERMISSIONS: [(&str, &str); 6] = [
     ("checks", "write"),
     ("contents", "read"),
     ("issues", "write"),
+    ("members", "read"),
     ("metadata", "read"),
     ("pull_requests", "write"),
 ];
@@ -56,7 +57,10 @@ impl StandIn {
         let app_id = state.next_id().unsigned_abs();
         state.user_id(&format!("{slug}[bot]"));
         let permissions = permissions();
-        let app = App { slug: slug.into(), public_key, webhook_secret: webhook_secret.clone(), permissions };
+        let events = crate::github::EVENTS.map(str::to_owned).to_vec();
+        let webhook_secret_kept = webhook_secret.clone();
+        let app =
+            App { slug: slug.into(), public_key, webhook_secret: webhook_secret_kept, permissions, events };
         state.apps.insert(app_id, app);
         let webhook_secret = SecretString::from(webhook_secret);
         Ok(AppCredentials { app_id, slug: slug.into(), private_key, webhook_secret })
@@ -170,6 +174,8 @@ impl StandIn {
             pulls: BTreeMap::new(),
             comments: BTreeMap::new(),
             check_runs: BTreeMap::new(),
+            reviews: BTreeMap::new(),
+            merging: serde_json::Map::new(),
         };
         state.repos.insert(id, repo);
         Ok(RepoId(id))
@@ -315,6 +321,62 @@ impl StandIn {
         let mut state = self.shared.state();
         state.user_id(login);
         state.add_comment(repo.0, number, login, None, body, now_ms)
+    }
+
+    /// A person's review of a pull request's present head: `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`. Its id.
+    pub fn review_as(&self, repo: RepoId, number: u64, login: &str, word: &str) -> anyhow::Result<i64> {
+        let at_ms = self.shared.clock.now_ms();
+        let mut state = self.shared.state();
+        state.user_id(login);
+        let id = state.next_id();
+        let repo = state.repos.get_mut(&repo.0).context("no such repository")?;
+        let commit = repo.pulls.get(&number).context("no such pull request")?.head_sha.clone();
+        let review = Review { id, number, author: login.into(), state: word.into(), commit, at_ms };
+        repo.reviews.insert(id, review);
+        Ok(id)
+    }
+
+    /// Takes a review back, as a maintainer could.
+    pub fn dismiss_review(&self, repo: RepoId, review: i64) {
+        let mut state = self.shared.state();
+        let review = state.repos.get_mut(&repo.0).and_then(|repo| repo.reviews.get_mut(&review));
+        if let Some(review) = review {
+            review.state = "DISMISSED".into();
+        }
+    }
+
+    /// Sets fields such as `allow_merge_commit` or `squash_merge_commit_title`.
+    pub fn set_merging(&self, repo: RepoId, fields: &[(&str, serde_json::Value)]) {
+        if let Some(repo) = self.shared.state().repos.get_mut(&repo.0) {
+            repo.merging.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
+    }
+
+    /// Gives an App a permission, or takes it away.
+    pub fn grant_app(&self, app_id: u64, permission: &str, level: Option<&str>) {
+        if let Some(app) = self.shared.state().apps.get_mut(&app_id) {
+            match level {
+                Some(level) => drop(app.permissions.insert(permission.into(), level.into())),
+                None => drop(app.permissions.remove(permission)),
+            }
+        }
+    }
+
+    /// What GitHub does when a person confirms an App's manifest: the code that it sends the browser back with.
+    pub fn confirm_manifest(&self, manifest: serde_json::Value) -> String {
+        let code = hex::encode(rand::random::<[u8; 10]>());
+        self.shared.state().manifests.insert(code.clone(), manifest);
+        code
+    }
+
+    /// Makes a team, or gives it other members.
+    pub fn set_team(&self, org: &str, team: &str, members: &[&str]) {
+        let mut state = self.shared.state();
+        for login in members {
+            state.user_id(login);
+        }
+        let members = members.iter().map(|login| (*login).to_owned()).collect();
+        state.teams.insert((org.to_lowercase(), team.to_lowercase()), members);
     }
 
     /// Deletes a comment, as its author or an admin could.

@@ -17,6 +17,10 @@ pub(super) struct State {
     pub tokens: BTreeMap<String, Token>,
     pub repos: BTreeMap<i64, Repo>,
     pub users: BTreeMap<String, i64>,
+    /// Manifests that somebody confirmed, by the code that their App can be had for.
+    pub manifests: BTreeMap<String, Value>,
+    /// Logins by organisation and team.
+    pub teams: BTreeMap<(String, String), Vec<String>>,
     pub deliveries: Vec<Delivery>,
     /// GUIDs that the API was asked to send again.
     pub redeliveries_asked: Vec<String>,
@@ -43,6 +47,7 @@ pub(super) struct App {
     pub public_key: Vec<u8>,
     pub webhook_secret: String,
     pub permissions: BTreeMap<String, String>,
+    pub events: Vec<String>,
 }
 
 pub(super) struct Installation {
@@ -70,6 +75,9 @@ pub(super) struct Repo {
     pub pulls: BTreeMap<u64, Pull>,
     pub comments: BTreeMap<i64, Comment>,
     pub check_runs: BTreeMap<i64, CheckRun>,
+    pub reviews: BTreeMap<i64, Review>,
+    /// Fields of the repository's JSON that say how pull requests may land.
+    pub merging: serde_json::Map<String, Value>,
 }
 
 pub(super) struct Pull {
@@ -102,6 +110,16 @@ pub(super) struct Comment {
     pub edits: usize,
     /// Who, what.
     pub reactions: Vec<(i64, String, String)>,
+}
+
+pub(super) struct Review {
+    pub id: i64,
+    pub number: u64,
+    pub author: String,
+    /// `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED`, `DISMISSED`.
+    pub state: String,
+    pub commit: Sha,
+    pub at_ms: i64,
 }
 
 pub(super) struct CheckRun {

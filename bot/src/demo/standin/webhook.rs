@@ -35,6 +35,19 @@ pub enum Event {
         comment: i64,
         action: String,
     },
+    /// A merge queue asks for the checks of a group.
+    MergeGroup {
+        repo: RepoId,
+        base: Sha,
+        head: Sha,
+    },
+    /// `submitted`, `edited` or `dismissed`.
+    PullRequestReview {
+        repo: RepoId,
+        number: u64,
+        review: i64,
+        action: String,
+    },
     /// `rerequested`, or `requested_action` with a button's identifier.
     CheckRun {
         repo: RepoId,
@@ -243,6 +256,30 @@ fn payload(state: &State, app: u64, event: &Event, url: &str) -> anyhow::Result<
             });
             payload["comment"] = json::comment(state, known, comment, url);
             ("issue_comment", payload)
+        }
+        Event::MergeGroup { repo, base, head } => {
+            let known = repo_of(repo)?;
+            let mut payload = common(repo, &known.name.owner)?;
+            payload["action"] = json!("checks_requested");
+            payload["merge_group"] = json!({
+                "head_sha": head,
+                "head_ref": format!("refs/heads/gh-readonly-queue/{}/pr-1-{base}", known.default_branch),
+                "base_sha": base,
+                "base_ref": format!("refs/heads/{}", known.default_branch),
+            });
+            ("merge_group", payload)
+        }
+        Event::PullRequestReview { repo, number, review, action } => {
+            let known = repo_of(repo)?;
+            let pull = known.pulls.get(number).context("no such pull request")?;
+            let review = known.reviews.get(review).context("no such review")?;
+            let mut payload = common(repo, &review.author)?;
+            payload["action"] = json!(action);
+            payload["pull_request"] = json::pull(state, known, pull, &git_store::base_sha(known, pull), url);
+            payload["review"] = json::review(state, review);
+            // The webhook has it in lower case, the API in upper case.
+            payload["review"]["state"] = json!(review.state.to_lowercase());
+            ("pull_request_review", payload)
         }
         Event::CheckRun { repo, check_run, action, button, sender } => {
             let known = repo_of(repo)?;

@@ -1,0 +1,158 @@
+//! What a commit's type claims about its change, held against the change. Pure.
+
+use crate::judgement::{Claim, Level};
+use crate::pull::Commit;
+use crate::repo_config::{self, ClaimsConfig};
+use perfsuite::model::Sha;
+
+/// Claims told of one pull request; a pull request with more has said enough.
+const CLAIMS_MAX: usize = 20;
+/// Items or paths named in one.
+const NAMED_MAX: usize = 3;
+
+/// What was read of the change for this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimFacts {
+    /// Commits that say `docs`, with the files of theirs that are none.
+    pub docs: Vec<(Sha, Vec<String>)>,
+    /// Public items of the base that the head does not have, or has otherwise. Read where a commit says `refactor`.
+    pub gone: Vec<String>,
+}
+
+/// The type and the mark of a commit that follows the convention.
+pub fn said(commit: &Commit) -> Option<(String, bool)> {
+    let parts = super::parse(&commit.message).parts?;
+    Some((parts.kind.to_lowercase(), parts.breaking))
+}
+
+/// Every claim that the change does not bear out. `described` is the pull request's own text.
+pub fn judge(
+    commits: &[Commit],
+    facts: &ClaimFacts,
+    changed: &[String],
+    described: &str,
+    config: &ClaimsConfig,
+) -> Vec<Claim> {
+    if config.level == Level::Off {
+        return Vec::new();
+    }
+    let mut messages = Vec::new();
+    for (sha, paths) in &facts.docs {
+        let named = named(paths);
+        messages.push(format!("`{}` says `docs`, and changes {named}.", sha.short()));
+    }
+    let types: Vec<(&Commit, String, bool)> = commits
+        .iter()
+        .filter_map(|commit| said(commit).map(|(kind, breaking)| (commit, kind, breaking)))
+        .collect();
+    let breaking = types.iter().any(|(_, _, breaking)| *breaking);
+    let refactors = types.iter().any(|(_, kind, _)| kind == "refactor");
+    // Where another commit adds or mends something, it may be the one that changes what others see.
+    let only_refactors = types.iter().all(|(_, kind, _)| kind != "feat" && kind != "fix");
+    if refactors && only_refactors && !breaking && !facts.gone.is_empty() {
+        messages.push(format!(
+            "This says `refactor` without `!`, and public items are gone or changed: {}.",
+            named(&facts.gone)
+        ));
+    }
+    if types.iter().any(|(_, kind, _)| kind == "fix") {
+        let linked =
+            types.iter().filter(|(_, kind, _)| kind == "fix").any(|(commit, ..)| links(&commit.message));
+        if !linked && !links(described) {
+            messages
+                .push("This says `fix`, and links no issue (`Fixes #12` in the description does).".into());
+        }
+    }
+    if changed.iter().any(|path| path == repo_config::PATH) {
+        messages.push(format!(
+            "This changes `{}`: how pull requests are judged, from its merge on.",
+            repo_config::PATH
+        ));
+    }
+    messages.truncate(CLAIMS_MAX);
+    messages.into_iter().map(|message| Claim { level: config.level, message }).collect()
+}
+
+fn named(names: &[String]) -> String {
+    let shown = names.iter().take(NAMED_MAX).map(|name| super::quoted(name)).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Whether a text names an issue: `#12`, `owner/name#12`, `GH-12`, or an address of one.
+fn links(text: &str) -> bool {
+    let digit_after = |at: usize| text[at..].starts_with(|c: char| c.is_ascii_digit());
+    let hash = text.match_indices('#').any(|(at, _)| digit_after(at + 1));
+    let named = ["GH-", "/issues/"]
+        .iter()
+        .any(|word| text.match_indices(word).any(|(at, _)| digit_after(at + word.len())));
+    hash || named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(message: &str) -> Commit {
+        Commit {
+            sha: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+            message: message.into(),
+            parents: 1,
+            author_name: "a".into(),
+        }
+    }
+
+    fn told(messages: &[&str], facts: &ClaimFacts, changed: &[&str], described: &str) -> String {
+        let commits: Vec<Commit> = messages.iter().map(|message| commit(message)).collect();
+        let changed: Vec<String> = changed.iter().map(|path| (*path).to_owned()).collect();
+        let claims = judge(&commits, facts, &changed, described, &ClaimsConfig::default());
+        claims.into_iter().map(|claim| claim.message).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_fix_links_an_issue() {
+        let none = ClaimFacts::default();
+        assert!(told(&["fix: x"], &none, &[], "").contains("links no issue"));
+        for (message, described) in [
+            ("fix: x (#12)", ""),
+            ("fix: x\n\nCloses #3", ""),
+            ("fix: x", "Fixes owner/name#4"),
+            ("fix: x", "see https://github.com/a/b/issues/5"),
+            ("fix: x", "GH-6"),
+            ("feat: x", ""),
+            ("Fixing", ""),
+        ] {
+            assert_eq!(told(&[message], &none, &[], described), "", "{message} {described}");
+        }
+        assert!(told(&["fix: x # y"], &none, &[], "#one").contains("links no issue"));
+    }
+
+    #[test]
+    fn what_was_claimed_is_held_against_what_was_done() {
+        let facts = ClaimFacts {
+            docs: vec![(commit("").sha, vec!["src/a.rs".into()])],
+            gone: vec!["fn a ( )".into(), "b".into(), "c".into(), "d".into()],
+        };
+        let words = told(&["docs: x", "refactor: y"], &facts, &[".github/paceline.toml"], "");
+        for part in [
+            "says `docs`, and changes `src/a.rs`",
+            "`fn a ( )`, `b`, `c` and 1 more",
+            "how pull requests are judged",
+        ] {
+            assert!(words.contains(part), "{part} in {words}");
+        }
+        let api = ClaimFacts { docs: vec![], ..facts };
+        for fine in [
+            &["refactor!: y"][..],
+            &["refactor: y", "feat: z"],
+            &["refactor: y\n\nBREAKING CHANGE: z"],
+            &["chore: y"],
+        ] {
+            assert_eq!(told(fine, &api, &[], ""), "", "{fine:?}");
+        }
+        let off = ClaimsConfig { level: Level::Off };
+        assert!(judge(&[commit("fix: x")], &api, &[], "", &off).is_empty());
+    }
+}

@@ -1,0 +1,87 @@
+//! What will land is what is judged: squashes by the repository's settings, and a merge queue's groups.
+
+use crate::database::{On, on_both};
+use crate::world::{Wishes, World, eventually};
+use bot::demo::standin::{CheckRunSeen, Event};
+use perfsuite::model::Sha;
+use serde_json::json;
+
+on_both!(
+    where_only_squashes_land_the_title_is_judged,
+    where_anything_may_land_the_commits_are_judged,
+    a_merge_queue_is_answered,
+);
+
+async fn commits_check(world: &World, head: &Sha, conclusion: &str) -> CheckRunSeen {
+    eventually(&format!("{conclusion} of paceline/commits"), || {
+        let found = world.check("paceline/commits", head)?;
+        (found.conclusion.as_deref() == Some(conclusion)).then_some(found)
+    })
+    .await
+}
+
+async fn where_only_squashes_land_the_title_is_judged(on: On) {
+    let world = World::new(on, Wishes::default()).await;
+    let settings = [("allow_merge_commit", json!(false)), ("allow_rebase_merge", json!(false))];
+    world.github.set_merging(world.repository, &settings);
+    world.commit("Nonsense", "pub fn one() -> u32 { 1 - 0 }\n");
+    let number = world.open_pull("More nonsense");
+    let head = world.head();
+    world.pull_event(number, "opened").await;
+    let seen = commits_check(&world, &head, "failure").await;
+    assert!(seen.summary.contains(&format!("A change (#{number})")), "{}", seen.summary);
+    assert!(
+        seen.summary.contains("* Nonsense") && seen.summary.contains("edit the title"),
+        "{}",
+        seen.summary
+    );
+    world
+        .github
+        .edit_pull(world.repository, number, |pull| pull.title = "fix: count from one".into())
+        .unwrap();
+    world.pull_event(number, "edited").await;
+    let seen = commits_check(&world, &head, "success").await;
+    assert!(seen.summary.contains(&format!("fix: count from one (#{number})")), "{}", seen.summary);
+    // Nothing of the body with another setting.
+    world.github.set_merging(world.repository, &[("squash_merge_commit_message", json!("BLANK"))]);
+    world.pull_event(number, "edited").await;
+    eventually("a message without a body", || {
+        world.check("paceline/commits", &head).filter(|seen| !seen.summary.contains("* Nonsense"))
+    })
+    .await;
+}
+
+async fn where_anything_may_land_the_commits_are_judged(on: On) {
+    let world = World::new(on, Wishes::default()).await;
+    world.commit("fix: one", "pub fn one() -> u32 { 1 - 0 }\n");
+    let number = world.open_pull("fix: two");
+    world.pull_event(number, "opened").await;
+    let seen = commits_check(&world, &world.head(), "success").await;
+    assert!(seen.summary.contains("A change (#") && seen.summary.contains("not judged"), "{}", seen.summary);
+    assert!(!world.our_comments(number).iter().any(|comment| comment.body.contains("A change (#")));
+}
+
+async fn a_merge_queue_is_answered(on: On) {
+    let files = vec![("CODEOWNERS", "* @bob @carol\n")];
+    let world = World::new(on, Wishes { files, ..Wishes::default() }).await;
+    let base = world.github.tip(world.repository, "main").unwrap();
+    let queued = |message: &str| {
+        let files: [(&str, Option<&[u8]>); 1] = [("src/lib.rs", Some(message.as_bytes()))];
+        world.github.commit(world.repository, "queue", message, &files).unwrap()
+    };
+    world.github.set_branch(world.repository, "queue", &base).unwrap();
+    let good = queued("fix: one (#1)");
+    let bad = queued("Squashed by hand (#2)");
+    for (head, conclusion) in [(&good, "success"), (&bad, "failure")] {
+        let repo = world.repository;
+        world.send(&Event::MergeGroup { repo, base: base.clone(), head: head.clone() }).await;
+        commits_check(&world, head, conclusion).await;
+        let others = ["paceline/performance", "paceline/reviews"].map(|name| (name, head));
+        for (name, head) in others {
+            let seen = eventually(name, || world.check(name, head)).await;
+            assert!(matches!(seen.conclusion.as_deref(), Some("skipped" | "success")), "{seen:?}");
+        }
+    }
+    let comments = (1..10).flat_map(|number| world.our_comments(number)).count();
+    assert_eq!(comments, 0, "a group has no pull request to comment on");
+}
