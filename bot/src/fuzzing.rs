@@ -25,8 +25,10 @@ pub fn webhook(data: &[u8]) {
     let signature = signature.as_ref().and_then(|value| value.to_str().ok());
     let secrets = [SecretString::from("fuzz".to_owned()), SecretString::from("older".to_owned())];
     let good = web::webhook::sign(&secrets[1], body);
-    // Unless the fuzzer has broken HMAC.
-    assert_eq!(web::webhook::signature_is_good(signature, body, &secrets), signature == Some(good.as_str()));
+    // Unless the fuzzer has broken HMAC. Digits may be of either case.
+    let lower = signature
+        .and_then(|value| Some(format!("sha256={}", value.strip_prefix("sha256=")?.to_ascii_lowercase())));
+    assert_eq!(web::webhook::signature_is_good(signature, body, &secrets), lower.as_ref() == Some(&good));
     assert!(web::webhook::signature_is_good(Some(&good), body, &secrets));
     assert!(!web::webhook::signature_is_good(Some(&good), &[body, b" "].concat(), &secrets));
     if let Ok(envelope) = event::envelope(body) {
