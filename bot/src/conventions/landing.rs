@@ -154,7 +154,7 @@ mod tests {
         let (fine, poor) = (opened("feat: all of it", ""), opened("All of it", ""));
         assert_eq!(worst(&fine, &two(&bad)), Level::Off);
         assert_eq!(worst(&poor, &two(&good)), Level::Error);
-        assert_eq!(worst(&poor, &[good.clone()]), Level::Off, "one commit gives the title");
+        assert_eq!(worst(&poor, std::slice::from_ref(&good)), Level::Off, "one commit gives the title");
         let any = |mut opened: Opened| {
             (opened.settings.merge, opened.settings.rebase) = (Some(true), Some(true));
             opened

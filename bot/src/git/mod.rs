@@ -1,7 +1,8 @@
 //! All that touches git: mirrors of GitHub's repositories, and reading of those and of local ones.
 //!
 //! Fetching and bundling run the `git` command, with argv only and never a shell; reading, comparing and merging are
-//! libgit2's. Nothing in here follows a symlink or a submodule, runs a hook or reads anybody's git configuration.
+//! libgit2's. Nothing in here follows a symlink or a submodule, runs a hook, or reads anybody's git configuration
+//! but for where hooks lie.
 //! All functions block: call them from `spawn_blocking`.
 
 mod bundle;
