@@ -14,7 +14,8 @@ pub(crate) fn hostile_names(name: &str) {
     if let Ok(spec) = refspec_of_branch(name) {
         let (from, to) = spec.split_once(':').expect("a refspec has two sides");
         assert_eq!(from, format!("+refs/heads/{name}"));
-        let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"*?[\\^~:".contains(c);
+        // By git-check-ref-format(1): of control characters and blanks only ASCII's are forbidden.
+        let plain = |c: char| !c.is_ascii_control() && !" *?[\\^~:".contains(c);
         assert!(name.chars().all(plain) && !name.contains(".."), "{name:?} means more than a branch");
         assert!(to.starts_with("refs/paceline/branch/") && !to.contains(':'), "{to}");
     }
