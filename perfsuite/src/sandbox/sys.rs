@@ -259,6 +259,23 @@ pub(crate) fn hard_limit(resource: u32) -> io::Result<u64> {
     Ok(value.rlim_max)
 }
 
+/// Whether anybody has this file open for writing: a lease to read is refused then (`F_SETLEASE` in fcntl(2)). Where a
+/// file system has no leases nothing is known, and the answer is no. The file must be open for reading alone.
+pub(crate) fn is_being_written(file: BorrowedFd<'_>) -> bool {
+    let lease = |kind: libc::c_int| {
+        // SAFETY: takes no pointers, and the descriptor is borrowed, so it is open.
+        check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) })
+    };
+    match lease(libc::F_RDLCK) {
+        Ok(_) => {
+            // Given back at once: nobody comes to break it.
+            let _ = lease(libc::F_UNLCK);
+            false
+        }
+        Err(error) => error.raw_os_error() == Some(libc::EAGAIN),
+    }
+}
+
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: cannot fail and takes nothing.
     unsafe { libc::geteuid() }

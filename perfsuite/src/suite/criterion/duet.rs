@@ -10,11 +10,13 @@ use super::player::{Ended, Part, Player, Took};
 use super::{Bench, Benchmark};
 use crate::load::affinity::{self, Pinned};
 use crate::model::{Side, Visit};
+use crate::sandbox::sys;
 use anyhow::Context;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// One batch. Long against the clock (25 ns a reading) and a turn between two processes on one core (10 µs), short
@@ -285,7 +287,21 @@ pub(super) fn copy(
         }
         _ => std::fs::copy(&executable.program, &path).context("cannot copy an executable")?,
     };
+    wait_for_writers(&path).context("cannot read a copy of an executable")?;
     Ok(path)
+}
+
+/// Waits until nobody has the file open for writing. A process that another thread starts at the same moment has, as its
+/// parent had, until it runs its own program; what is being written cannot be run ("text file busy").
+fn wait_for_writers(path: &Path) -> std::io::Result<()> {
+    /// Starting a process takes a millisecond; on a machine that swaps, a hundred.
+    const WAIT_MAX: Duration = Duration::from_secs(2);
+    let file = std::fs::File::open(path)?;
+    let until = Instant::now() + WAIT_MAX;
+    while sys::is_being_written(file.as_fd()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Three digits below a nanosecond, which no clock resolves: keeps the evidence small.
@@ -325,6 +341,24 @@ mod tests {
         assert_eq!(shape_of_fresh(1e6, 1e3), (20, 1));
         assert_eq!(shape_of_fresh(1e6, 4e6), (5, 1));
         assert_eq!(shape_of_fresh(3e9, 0.0), (1, 1));
+    }
+
+    #[test]
+    fn a_copy_is_run_only_once_nobody_writes_to_it() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("copy");
+        let file = std::fs::File::create(&path).unwrap();
+        let closed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                closed.store(true, Ordering::SeqCst);
+                drop(file);
+            });
+            wait_for_writers(&path).unwrap();
+            assert!(closed.load(Ordering::SeqCst));
+        });
     }
 
     #[test]
