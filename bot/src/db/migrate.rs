@@ -5,18 +5,41 @@ use rust_embed::RustEmbed;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, Row, SqlSafeStr};
 use std::borrow::Cow;
+use std::time::Duration;
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/../migrations"]
 struct Files;
+
+/// A vacuum, or a person's query, can wait for a migration that waits for it; hardly three times.
+const TRIES_MAX: u32 = 3;
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Applies what is missing. Fails when an applied migration's text has changed since.
 pub async fn run(db: &Db) -> anyhow::Result<()> {
     let mut migrator = Migrator::with_migrations(migrations()?);
     // SQLite and our Any pool: one process at a time is ensured by its write lock.
     migrator.set_locking(!db.is_sqlite());
-    migrator.run(db.pool()).await?;
-    Ok(())
+    let mut tries = 1;
+    loop {
+        match migrator.run(db.pool()).await {
+            Err(error) if tries < TRIES_MAX && is_deadlock(&error) => {
+                tracing::warn!(%error, "a migration and somebody else waited for each other; it is tried again");
+                tries += 1;
+                tokio::time::sleep(AGAIN).await;
+            }
+            ended => return ended.map_err(Into::into),
+        }
+    }
+}
+
+/// Whether PostgreSQL ended a transaction because it and another waited for each other (SQLSTATE 40P01). Nothing of it
+/// was done.
+pub fn is_deadlock(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|error| error.downcast_ref::<sqlx::Error>()).any(|error| {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "40P01")
+    })
 }
 
 /// Applies what is missing up to and including a version, in a transaction that holds what it changes.

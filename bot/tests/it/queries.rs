@@ -4,7 +4,7 @@ use crate::database::{On, on_both};
 use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, sha, slow_report};
 use bot::db::deliveries::{self, Attempt, Ending, NewDelivery, Wanted};
 use bot::db::judgements::{self, Judgement};
-use bot::db::{Db, job_log, jobs, overview, pulls, repositories, runners};
+use bot::db::{Db, job_log, jobs, migrate, overview, pulls, repositories, runners};
 use bot::judgement::ConfigError;
 use bot::prune::{self, Pruned};
 use bot::pull::{PullRequest, PullState, RepoId, RepoName};
@@ -25,6 +25,7 @@ on_both!(
     jobs_are_superseded_and_cancelled,
     a_log_keeps_its_end,
     what_was_dealt_with_is_forgotten_in_time,
+    a_deadlock_is_told_from_other_errors,
     what_was_judged_is_renewed,
     repositories_keep_their_number_when_names_move,
     pull_requests_keep_their_approval,
@@ -309,6 +310,36 @@ async fn what_was_dealt_with_is_forgotten_in_time(on: On) {
     assert_eq!(job_log::last(db, &job_id(1), 9).await.unwrap(), [""; 0]);
     assert_eq!(job_log::last(db, &job_id(3), 9).await.unwrap(), ["a line"], "it still waits");
     assert_eq!(pruned(32).await.unwrap(), Pruned::default());
+}
+
+async fn a_deadlock_is_told_from_other_errors(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let other = sqlx::query("SELECT nothing FROM nowhere").execute(seeded.db().pool()).await.unwrap_err();
+    assert!(!migrate::is_deadlock(&other), "{other}");
+    if on == On::Sqlite {
+        return; // It has one writer.
+    }
+    for (id, name) in [(1, "one"), (2, "two")] {
+        seeded.repository(id, "acme", name, false).await;
+    }
+    const TOUCH: &str = "UPDATE repositories SET seen_ms = seen_ms + 1 WHERE id = $1";
+    let (mut one, mut two) = (seeded.db().begin().await.unwrap(), seeded.db().begin().await.unwrap());
+    sqlx::query(TOUCH).bind(1_i64).execute(&mut *one).await.unwrap();
+    sqlx::query(TOUCH).bind(2_i64).execute(&mut *two).await.unwrap();
+    let (first, second) = tokio::join!(
+        async {
+            let done = sqlx::query(TOUCH).bind(2_i64).execute(&mut *one).await;
+            one.rollback().await.unwrap();
+            done
+        },
+        async {
+            let done = sqlx::query(TOUCH).bind(1_i64).execute(&mut *two).await;
+            two.rollback().await.unwrap();
+            done
+        },
+    );
+    let ended: Vec<sqlx::Error> = [first, second].into_iter().filter_map(Result::err).collect();
+    assert!(ended.len() == 1 && migrate::is_deadlock(&ended[0]), "{ended:?}");
 }
 
 async fn what_was_judged_is_renewed(on: On) {
