@@ -1,6 +1,9 @@
 //! Accepts connections within a bound, and lets nobody hold one for ever by saying nothing or reading nothing.
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -46,6 +49,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     let places = Arc::new(Semaphore::new(limits.connections));
     let open = GracefulShutdown::new();
     let cut = CancellationToken::new();
+    // Where places are few, who was answered gives the place back, and does not keep it for a next request.
+    let (free, few) = (places.clone(), limits.connections / 2);
+    let router = router.layer(map_response(move |mut response: Response| {
+        if free.available_permits() < few {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        std::future::ready(response)
+    }));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_wait).max_buf_size(BUFFER_MAX_BYTES);
     loop {
@@ -138,15 +149,15 @@ mod tests {
 
     #[tokio::test]
     async fn one_more_than_the_bound_waits_for_a_place() {
-        let limits = Limits { connections: 2, head_wait: PATIENCE, ..Limits::default() };
+        let limits = Limits { connections: 2, head_wait: PATIENCE, stop_wait: SOON };
         let (address, stop, task) = start(limits, router()).await;
         let mut held = Vec::new();
         for _ in 0..2 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            ask(&mut stream).await;
-            assert!(answer(&mut stream).await.ends_with("here"));
+            stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
             held.push(stream);
         }
+        tokio::time::sleep(SOON).await;
         let mut third = TcpStream::connect(address).await.unwrap();
         ask(&mut third).await;
         let mut byte = [0];
@@ -154,6 +165,24 @@ mod tests {
         assert!(early.is_err(), "answered beyond the bound");
         held.pop();
         assert!(answer(&mut third).await.ends_with("here"));
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn where_places_are_few_nobody_keeps_one_between_requests() {
+        let limits = Limits { connections: 4, head_wait: PATIENCE, ..Limits::default() };
+        let (address, stop, task) = start(limits, router()).await;
+        let mut held = Vec::new();
+        // One place is taken for whoever comes next.
+        for closes in [false, true] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            ask(&mut stream).await;
+            let answered = answer(&mut stream).await;
+            assert_eq!(answered.contains("connection: close"), closes, "{answered}");
+            held.push(stream);
+        }
+        assert_eq!(answer(held.last_mut().unwrap()).await, "", "it is closed");
         stop.cancel();
         task.await.unwrap();
     }
