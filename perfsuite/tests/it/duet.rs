@@ -241,17 +241,21 @@ fn lock_step(preference: Preference) {
         eprintln!("skipped: valgrind is missing, instructions are not counted");
         assert_eq!(more.certainty, Certainty::LayoutSuspect, "{more:?}");
     } else {
-        assert_eq!(more.certainty, Certainty::Confirmed, "{more:?} {:?}", report.environment.warnings);
-        assert!(more.instructions.is_some_and(|change| (0.1..0.6).contains(&change)), "{more:?}");
-        assert!(same.instructions.is_some_and(|change| change.abs() < 0.005), "{same:?}");
+        // On a machine that does ten things at once the time for counting may be over before its turn; that is said.
+        let words = report.environment.warnings.join("\n");
+        let left = words.contains("benchmarks could not be counted");
+        let agrees = |change: Option<f64>, expected: fn(f64) -> bool| change.map_or(left, expected);
+        let certainty =
+            if more.instructions.is_some() { Certainty::Confirmed } else { Certainty::LayoutSuspect };
+        assert_eq!(more.certainty, certainty, "{more:?} {words}");
+        assert!(agrees(more.instructions, |change| (0.1..0.6).contains(&change)), "{more:?} {words}");
+        assert!(agrees(same.instructions, |change| change.abs() < 0.005), "{same:?} {words}");
         let hashed = row("stated/suspect, hashed");
-        assert!(hashed.instructions.is_some_and(|change| change.abs() < 0.000_1), "{hashed:?}");
-        // On a machine that does ten things at once the time for counting may be over before its turn.
+        assert!(agrees(hashed.instructions, |change| change.abs() < 0.000_1), "{hashed:?} {words}");
         if let Some(counted) = of("stated/more work, same time", Metric::Instructions) {
             assert_eq!((counted.verdict, counted.certainty), (Verdict::Slower, Certainty::InstructionChange));
             assert!(!counted.blocks() && evidence.count_ms > 0, "{counted:?}");
         } else {
-            let words = report.environment.warnings.join("\n");
             assert!(words.contains("whose time did not change were not counted"), "{words}");
         }
     }

