@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -38,7 +37,7 @@ impl Server {
     /// Listens, opens everything, starts the loops and, unless switched off, the own runner.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
         crate::git::check_available()?;
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        let listener = listen::bind(config.listen).map_err(|error| {
             UserError::new(format!(
                 "cannot listen on {}: {error}; choose another address with --listen or PACELINE_LISTEN",
                 config.listen

@@ -28,9 +28,40 @@ pub async fn run(db: &Db) -> anyhow::Result<()> {
                 tries += 1;
                 tokio::time::sleep(AGAIN).await;
             }
-            ended => return ended.map_err(Into::into),
+            ended => {
+                ended?;
+                break;
+            }
         }
     }
+    if !db.is_sqlite() {
+        compress_payloads_fast(db).await?;
+    }
+    Ok(())
+}
+
+/// Has PostgreSQL compress payloads by lz4 from now on. Its own way takes 0.4 ms of the one connection that stores
+/// deliveries for each of 25 KB, a third of what 1,000 a second may take; lz4 takes a fifth of that. Where a server is
+/// older than 14 or was built without, it stays as it is.
+async fn compress_payloads_fast(db: &Db) -> sqlx::Result<()> {
+    let version = "SELECT current_setting('server_version_num')::BIGINT AS version";
+    if sqlx::query(version).fetch_one(db.pool()).await?.try_get::<i64, _>("version")? < 140_000 {
+        return Ok(());
+    }
+    // Asked first, since changing it waits for everybody who reads the table.
+    let compression = "SELECT attcompression::TEXT AS compression FROM pg_attribute
+         WHERE attrelid = 'deliveries'::regclass AND attname = 'payload'";
+    if sqlx::query(compression).fetch_one(db.pool()).await?.try_get::<String, _>("compression")? == "l" {
+        return Ok(());
+    }
+    let change = "SET LOCAL lock_timeout = '5s';
+         ALTER TABLE deliveries ALTER COLUMN payload SET COMPRESSION lz4";
+    let mut transaction = db.pool().begin().await?;
+    match sqlx::raw_sql(change).execute(&mut *transaction).await {
+        Ok(_) => transaction.commit().await?,
+        Err(error) => tracing::info!(%error, "payloads are not compressed by lz4"),
+    }
+    Ok(())
 }
 
 /// Whether PostgreSQL ended a transaction because it and another waited for each other (SQLSTATE 40P01). Nothing of it

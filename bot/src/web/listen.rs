@@ -9,9 +9,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,19 @@ const BUFFER_MAX_BYTES: usize = 64 << 10;
 const PEER_WAIT: Duration = Duration::from_secs(60);
 /// Too many files are open, or memory is short: what is open must end first.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+
+/// Connections that the kernel keeps for us while all places are taken; it may have a lower bound of its own. Whom it
+/// turns away tries again after 1, 2, 4 … seconds, so that a burst would be felt for minutes.
+const BACKLOG: u32 = 4_096;
+
+/// Listens at an address; port 0 is any free one.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that starts again finds its port although connections of the last one linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `stop`, and then until the requests under way are answered or their time is over.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
@@ -119,7 +133,6 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 mod tests {
     use super::*;
     use axum::routing::get;
-    use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinHandle;
 
@@ -127,7 +140,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     async fn start(limits: Limits, router: Router) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
         (address, stop, task)

@@ -13,6 +13,7 @@ use bot::db::tables::{self, Column, Insert, TABLES};
 use bot::db::{Db, deliveries, jobs, migrate, overview, writes};
 use bot::web::pages::{self, Site};
 use serde_json::Value;
+use sqlx::Row;
 use std::collections::BTreeMap;
 use tower::ServiceExt;
 
@@ -79,8 +80,23 @@ async fn a_released_schema_is_brought_up_to_date(on: On) {
         }
         tx.commit().await.unwrap();
         old.close().await;
-        works(&Db::open(&database.url).await.unwrap(), &released, dir.path()).await;
+        let db = Db::open(&database.url).await.unwrap();
+        if on == On::Postgres {
+            payloads_are_compressed_fast(&db).await;
+        }
+        works(&db, &released, dir.path()).await;
     }
+}
+
+/// By lz4, where this PostgreSQL has it.
+async fn payloads_are_compressed_fast(db: &Db) {
+    let sql = "SELECT (SELECT attcompression::TEXT FROM pg_attribute
+                       WHERE attrelid = 'deliveries'::regclass AND attname = 'payload') AS compression,
+                      (SELECT COUNT(*) FROM pg_settings
+                       WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)) AS has_lz4";
+    let row = sqlx::query(sql).fetch_one(db.pool()).await.unwrap();
+    let is_lz4 = row.get::<String, _>("compression") == "l";
+    assert_eq!(is_lz4, row.get::<i64, _>("has_lz4") == 1);
 }
 
 async fn a_backup_of_a_released_schema_is_restored(on: On) {
