@@ -1,4 +1,4 @@
-//! Paths, header fields and configurations as the gateway reads them. Messages themselves are hyper's to parse.
+//! Paths, header fields and configurations as the gateway reads them; `gateway_framing` has the messages.
 #![no_main]
 
 use gateway::config::Config;

@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gateway::breaker::{Admission, Breaker, Outcome, Rule};
 use std::hint::black_box;
 
-const RULE: Rule = Rule { failures: 5, open_ms: 1_000, half_open_max: 3 };
+const RULE: Rule = Rule::in_a_row(5, 1_000, 3);
 const BATCH: u64 = 64;
 
 fn ask(breaker: &mut Breaker, outcome: Outcome, now_ms: u64) {

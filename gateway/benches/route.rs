@@ -15,7 +15,7 @@ fn prefix_rule(n: usize) -> Rule {
         _ => Methods::ALL,
     };
     let prefix = format!("/api/v{}/service-{}/resource-{n}", n % 3 + 1, n % 97);
-    Rule { host: HostPattern::Any, methods, prefix }
+    Rule::prefix(HostPattern::Any, methods, prefix)
 }
 
 fn prefix_table(size: usize) -> Table {
@@ -76,7 +76,7 @@ fn host(c: &mut Criterion) {
             .map(|n| {
                 let name = format!("tenant-{n}.example.com");
                 let host = if n % 2 == 0 { HostPattern::Exact(name) } else { HostPattern::Under(name) };
-                Rule { host, methods: Methods::ALL, prefix: "/".into() }
+                Rule::prefix(host, Methods::ALL, "/")
             })
             .collect();
         Table::build(&rules).expect("every host is its own")
@@ -125,16 +125,45 @@ fn paths(c: &mut Criterion) {
     group.finish();
 }
 
-fn build(c: &mut Criterion) {
-    let mut group = c.benchmark_group("route/build");
-    let rules = LazyCell::new(|| (0..1_000).map(prefix_rule).collect::<Vec<_>>());
-    group.throughput(Throughput::Elements(1_000));
-    group.bench_function("1000", |b| {
-        let rules = &*rules;
-        b.iter(|| Table::build(black_box(rules)));
-    });
+/// Paths with parameters, among literals that share their fronts.
+fn parameters(c: &mut Criterion) {
+    let mut group = c.benchmark_group("route/parameters");
+    group.throughput(Throughput::Elements(REQUESTS as u64));
+    for size in [1_000, 100_000] {
+        let state = LazyCell::new(move || {
+            let rule = |n: usize| {
+                let path = format!("/api/v{}/service-{}/{{id}}/resource-{n}", n % 3 + 1, n % 97);
+                Rule { exact: true, ..Rule::prefix(HostPattern::Any, Methods::ALL, path) }
+            };
+            let rules: Vec<Rule> = (0..size).map(rule).collect();
+            let paths: Vec<String> =
+                (0..REQUESTS).map(|n| rule(spread(n, size)).prefix.replace("{id}", &n.to_string())).collect();
+            (Table::build(&rules).expect("every path is its own"), paths)
+        });
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            let (table, paths) = &*state;
+            b.iter(|| {
+                for path in paths {
+                    black_box(table.find("shop.example", Verb::Get, black_box(path)));
+                }
+            });
+        });
+    }
     group.finish();
 }
 
-criterion_group!(benches, find, miss, host, paths, build);
+fn build(c: &mut Criterion) {
+    let mut group = c.benchmark_group("route/build");
+    for size in [1_000, 100_000] {
+        let rules = LazyCell::new(move || (0..size).map(prefix_rule).collect::<Vec<_>>());
+        group.throughput(Throughput::Elements(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            let rules = &*rules;
+            b.iter(|| Table::build(black_box(rules)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, find, miss, host, paths, parameters, build);
 criterion_main!(benches);

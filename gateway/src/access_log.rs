@@ -27,6 +27,8 @@ pub struct Entry<'a> {
     pub request_id: &'a [u8],
     pub route: Option<&'a str>,
     pub upstream: Option<&'a str>,
+    /// Of the instance that was asked last.
+    pub address: Option<&'a str>,
     pub status: u16,
     pub duration_us: u128,
     pub body_bytes: u64,
@@ -150,7 +152,13 @@ fn line(entry: &Entry<'_>) -> Vec<u8> {
     let target = entry.target.as_bytes();
     text(&mut out, "target", &target[..target.len().min(TARGET_MAX_BYTES)]);
     text(&mut out, "request_id", entry.request_id);
-    for (name, value) in [("route", entry.route), ("upstream", entry.upstream), ("reason", entry.reason)] {
+    let words = [
+        ("route", entry.route),
+        ("upstream", entry.upstream),
+        ("address", entry.address),
+        ("reason", entry.reason),
+    ];
+    for (name, value) in words {
         if let Some(value) = value {
             text(&mut out, name, value.as_bytes());
         }
@@ -188,6 +196,7 @@ mod tests {
             request_id: b"ab\x01\xff",
             route: Some("all"),
             upstream: None,
+            address: None,
             status: 404,
             duration_us: 17,
             body_bytes: 9,

@@ -3,13 +3,20 @@
 //! A route's limiter and counters and an upstream's breaker and counters pass from one configuration to
 //! the next by name.
 
+use crate::balance;
 use crate::breaker::{Admission, Breaker, Outcome, Permit, Rule, State};
-use crate::config::{AccessLog, Address, Config, Limit, LimitBy, Server};
+use crate::config::{
+    AccessLog, Action, Address, Balance, Config, Fields, Health, Limit, LimitBy, Retry, Rewrite, Server,
+};
+use crate::health::Streak;
 use crate::limit::{Decision, Key, Limiter};
-use crate::metrics::{RouteCounts, Striped, UpstreamCounts};
-use crate::route::Table;
+use crate::metrics::{InstanceCounts, RouteCounts, Striped, UpstreamCounts};
+use crate::route::{Condition, Table};
+use crate::upstream::InstanceId;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Active {
@@ -24,11 +31,15 @@ pub struct Active {
 #[derive(Debug)]
 pub struct Route {
     pub name: String,
-    /// The place in [`Active::upstreams`].
-    pub upstream: usize,
-    /// What to take off the front of the path: the route's prefix, or nothing.
-    pub strip_bytes: usize,
+    pub action: Action,
+    pub rewrite: Rewrite,
+    /// How many segments the route's path has.
+    pub depth: usize,
+    pub conditions: Vec<Condition>,
     pub limit: Option<RouteLimit>,
+    pub request_fields: Fields,
+    pub response_fields: Fields,
+    pub request_timeout: Option<Duration>,
     pub counts: Arc<Striped<RouteCounts>>,
 }
 
@@ -41,9 +52,107 @@ pub struct RouteLimit {
 #[derive(Debug)]
 pub struct Upstream {
     pub name: String,
-    pub addresses: Vec<Address>,
-    pub breaker: Option<Arc<SharedBreaker>>,
+    /// At least one.
+    pub instances: Vec<Arc<Instance>>,
+    pub balance: Balance,
+    pub retry: Option<Retry>,
+    pub health: Option<Health>,
+    pub in_flight_max: Option<u32>,
+    pub slow_start_ms: u64,
     pub counts: Arc<Striped<UpstreamCounts>>,
+}
+
+/// One address of an upstream.
+#[derive(Debug)]
+pub struct Instance {
+    pub id: InstanceId,
+    pub address: Address,
+    /// The same in every process: a hash of the address.
+    pub identity: u64,
+    pub weight: u32,
+    pub breaker: Option<Arc<SharedBreaker>>,
+    standing: Arc<Standing>,
+}
+
+/// What is known of an instance for as long as it keeps its address.
+#[derive(Debug)]
+pub struct Standing {
+    pub counts: Striped<InstanceCounts>,
+    unwell: AtomicBool,
+    streak: Mutex<Streak>,
+    /// When it came back, on the clock of the breakers; 0 if it was never away.
+    back_ms: AtomicU64,
+}
+
+/// The next instance's id.
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
+
+impl Instance {
+    /// Keeps its connections and its breaker's state as long as its upstream keeps its address.
+    fn keep_or_new(
+        address: Address,
+        weight: u32,
+        rule: Option<Rule>,
+        known: Option<&Arc<Instance>>,
+        threads: usize,
+    ) -> Arc<Instance> {
+        let breaker = known.and_then(|known| known.breaker.as_ref());
+        let standing = || Standing {
+            counts: Striped::new(threads),
+            unwell: AtomicBool::new(false),
+            streak: Mutex::default(),
+            back_ms: AtomicU64::new(0),
+        };
+        Arc::new(Instance {
+            id: known.map_or_else(|| InstanceId(INSTANCES.fetch_add(1, Relaxed)), |known| known.id),
+            identity: Key::new(0, address.to_string().as_bytes()).mixed(),
+            address,
+            weight,
+            breaker: rule.map(|rule| SharedBreaker::keep_or_new(rule, breaker)),
+            standing: known.map_or_else(|| Arc::new(standing()), |known| known.standing.clone()),
+        })
+    }
+
+    /// By the checks of its health; well as long as there are none.
+    pub fn is_well(&self) -> bool {
+        !self.standing.unwell.load(Relaxed)
+    }
+
+    pub fn counts(&self, thread: usize) -> &InstanceCounts {
+        self.standing.counts.of(thread)
+    }
+
+    /// Its breaker closed, or it is well again.
+    pub fn came_back(&self, now_ms: u64) {
+        self.standing.back_ms.store(now_ms.max(1), Relaxed);
+    }
+
+    /// What it draws of the requests now, in hundredths of its weight.
+    pub fn weight_now(&self, now_ms: u64, slow_start_ms: u64) -> u32 {
+        match self.standing.back_ms.load(Relaxed) {
+            0 => self.weight * 100,
+            back_ms => balance::slow_start(self.weight, now_ms.saturating_sub(back_ms), slow_start_ms),
+        }
+    }
+
+    /// Takes the answer to a check of its health; what is thought of it from now on, if that changed.
+    pub fn take_answer(&self, well: bool, rule: &Health, now_ms: u64) -> Option<bool> {
+        let mut streak = self.standing.streak.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = streak.add(well, self.is_well(), rule)?;
+        self.standing.unwell.store(!changed, Relaxed);
+        if changed {
+            self.came_back(now_ms);
+        }
+        Some(changed)
+    }
+
+    /// What to put into a `Host` field of our own.
+    pub fn host(&self) -> String {
+        match &self.address {
+            Address::Unix(_) => "localhost".into(),
+            address => address.to_string(),
+        }
+    }
 }
 
 impl Active {
@@ -59,21 +168,34 @@ impl Active {
         let route = |route: crate::config::Route| {
             let known = routes_before.get(route.name.as_str());
             let known_limit = known.and_then(|known| known.limit.as_ref());
-            let prefix = route.rule.prefix.trim_end_matches('/');
             Route {
-                upstream: route.upstream,
-                strip_bytes: if route.strip_prefix { prefix.len() } else { 0 },
+                action: route.action,
+                rewrite: route.rewrite,
+                depth: route.rule.prefix.split('/').filter(|segment| !segment.is_empty()).count(),
+                conditions: route.rule.conditions,
                 limit: route.limit.map(|limit| RouteLimit::new(limit, known_limit, keys)),
+                request_fields: route.request_fields,
+                response_fields: route.response_fields,
+                request_timeout: route.request_timeout,
                 counts: known.map_or_else(|| Arc::new(Striped::new(threads)), |known| known.counts.clone()),
                 name: route.name,
             }
         };
         let upstream = |upstream: crate::config::Upstream| {
             let known = upstreams_before.get(upstream.name.as_str());
-            let known_breaker = known.and_then(|known| known.breaker.as_ref());
+            let known_instances = known.map_or(&[][..], |known| &known.instances);
+            let instance = |(address, weight): (Address, u32)| {
+                let known = known_instances.iter().find(|instance| instance.address == address);
+                Instance::keep_or_new(address, weight, upstream.breaker, known, threads)
+            };
+            let weighted = upstream.addresses.into_iter().zip(upstream.weights);
             Upstream {
-                addresses: upstream.addresses,
-                breaker: upstream.breaker.map(|rule| SharedBreaker::keep_or_new(rule, known_breaker)),
+                instances: weighted.map(instance).collect(),
+                balance: upstream.balance,
+                retry: upstream.retry,
+                health: upstream.health,
+                in_flight_max: upstream.in_flight_max,
+                slow_start_ms: upstream.slow_start.as_millis() as u64,
                 counts: known.map_or_else(|| Arc::new(Striped::new(threads)), |known| known.counts.clone()),
                 name: upstream.name,
             }

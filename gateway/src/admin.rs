@@ -48,6 +48,7 @@ pub fn run(
                 Err(error) => tracing::error!(%error, "no admin listener"),
             }
         }
+        drop(spawn_local(crate::health::run(shared.clone())));
         keep_config(&shared, source, commands).await;
     });
 }

@@ -2,18 +2,70 @@
 //!
 //! Pure: the time comes in as a number, and no clock is read here.
 //!
-//! Closed, everything passes, and `failures` failures in a row open it. Open, nothing passes for
+//! Closed, everything passes, and `failures` failures in a row open it, or a share of failures among the
+//! requests of a rolling window. Open, nothing passes for
 //! `open_ms`. Then it is half open: up to `half_open_max` trials pass, and each that is given up makes room
 //! for another. When that many have succeeded it closes; one that fails opens it again. Every change of
 //! state begins a new generation, and the outcome of a request that was admitted in an older one says
 //! nothing about this one and is ignored.
 
-/// When to open and how to come back; all three at least 1.
+/// When to open and how to come back; the first three at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub failures: u32,
     pub open_ms: u32,
     pub half_open_max: u32,
+    pub share: Option<Share>,
+}
+
+/// Opens when so many of the requests of the last `window_ms` failed, once there were enough of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// From 1 to 100.
+    pub percent: u32,
+    pub window_ms: u32,
+    pub requests_min: u32,
+}
+
+impl Rule {
+    pub const fn in_a_row(failures: u32, open_ms: u32, half_open_max: u32) -> Rule {
+        Rule { failures, open_ms, half_open_max, share: None }
+    }
+}
+
+/// The window moves in so many steps: requests count for a tenth of it too long at most.
+const STEPS: usize = 10;
+
+/// Requests and failures of the last steps.
+#[derive(Clone, Debug, Default)]
+struct Window {
+    steps: [(u32, u32); STEPS],
+    /// The step of the newest, counted from the start of the clock.
+    newest: u64,
+}
+
+impl Window {
+    /// Counts one request; whether the share of failures is reached.
+    fn count(&mut self, share: Share, failed: bool, now_ms: u64) -> bool {
+        let length = u64::from(share.window_ms).div_ceil(STEPS as u64).max(1);
+        let step = now_ms / length;
+        if step > self.newest {
+            let passed = (step - self.newest).min(STEPS as u64);
+            for old in 0..passed {
+                self.steps[((step - old) % STEPS as u64) as usize] = (0, 0);
+            }
+            self.newest = step;
+        }
+        let current = &mut self.steps[(self.newest % STEPS as u64) as usize];
+        current.0 = current.0.saturating_add(1);
+        current.1 = current.1.saturating_add(u32::from(failed));
+        let sum =
+            |pick: fn(&(u32, u32)) -> u32| self.steps.iter().map(|step| u64::from(pick(step))).sum::<u64>();
+        let (requests, failures) = (sum(|step| step.0), sum(|step| step.1));
+        failed
+            && requests >= u64::from(share.requests_min)
+            && failures * 100 >= requests * u64::from(share.percent)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +101,8 @@ pub struct Breaker {
     rule: Rule,
     generation: u64,
     phase: Phase,
+    /// Only while there is a rule about a share.
+    window: Option<Box<Window>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +114,8 @@ enum Phase {
 
 impl Breaker {
     pub fn new(rule: Rule) -> Breaker {
-        Breaker { rule, generation: 0, phase: Phase::Closed { failures_in_a_row: 0 } }
+        let window = rule.share.map(|_| Box::default());
+        Breaker { rule, generation: 0, phase: Phase::Closed { failures_in_a_row: 0 }, window }
     }
 
     /// Decides about one request.
@@ -84,6 +139,13 @@ impl Breaker {
     pub fn settle(&mut self, permit: Permit, outcome: Outcome, now_ms: u64) -> Option<State> {
         if permit.generation != self.generation {
             return None;
+        }
+        if let (Some(share), Some(window), Phase::Closed { .. }) =
+            (self.rule.share, &mut self.window, self.phase)
+            && outcome != Outcome::GivenUp
+            && window.count(share, outcome == Outcome::Failure, now_ms)
+        {
+            return Some(self.open(now_ms));
         }
         match &mut self.phase {
             Phase::Closed { failures_in_a_row } => match outcome {
@@ -127,6 +189,9 @@ impl Breaker {
 
     /// Other numbers from here on; the state stays, and an open one keeps its end.
     pub fn set_rule(&mut self, rule: Rule) {
+        if self.rule.share != rule.share {
+            self.window = rule.share.map(|_| Box::default());
+        }
         self.rule = rule;
         if let Phase::HalfOpen { succeeded, .. } = self.phase
             && succeeded >= rule.half_open_max
@@ -142,6 +207,9 @@ impl Breaker {
     fn enter(&mut self, phase: Phase) -> State {
         self.generation += 1;
         self.phase = phase;
+        if let Some(window) = &mut self.window {
+            **window = Window::default();
+        }
         self.state()
     }
 }

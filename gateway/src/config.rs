@@ -3,13 +3,17 @@
 //! [`Config::parse`] is pure: text in, configuration or an error with line and column out.
 
 mod check;
+mod check_route;
+mod check_upstream;
 mod file;
+pub mod rewrite;
 
+use self::rewrite::Template;
 use crate::{breaker, limit, route};
 use http::HeaderName;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +44,8 @@ pub struct Server {
     pub threads: Option<usize>,
     /// Answered with 200 on the main listener, before routing.
     pub ready_path: Option<String>,
+    /// Whether upstreams get a `Forwarded` field even where no hop before began it.
+    pub forwarded: bool,
     pub limits: Limits,
     pub timeouts: Timeouts,
 }
@@ -66,13 +72,26 @@ pub struct Timeouts {
     pub client_header: Duration,
     /// How long a client may take none of the bytes that wait for it.
     pub client_write: Duration,
+    /// How long a client may pause within the body of its request.
+    pub client_body: Duration,
+    /// The look-up of an upstream's name.
+    pub dns: Duration,
     pub connect: Duration,
+    /// How long an upstream may take none of a request's bytes.
+    pub upstream_write: Duration,
+    /// How long an upstream may leave open whether it wants a body that a client holds back; then the client
+    /// is told to send it.
+    pub continue_after: Duration,
     /// To the head of the response, counted from the last byte of the request.
     pub response_header: Duration,
+    /// How long an upstream may pause within its response.
+    pub response_body: Duration,
     /// The whole request, to the last byte of the response.
     pub request: Duration,
     /// How long an upstream connection may wait for its next request.
     pub upstream_idle: Duration,
+    /// How long a connection of another protocol, such as WebSocket, may be silent.
+    pub tunnel_idle: Duration,
     /// How long a stop waits for requests under way.
     pub drain: Duration,
 }
@@ -96,15 +115,68 @@ pub struct Upstream {
     pub name: String,
     /// At least one.
     pub addresses: Vec<Address>,
+    /// As many, each at least 1.
+    pub weights: Vec<u32>,
+    pub balance: Balance,
+    /// Of each instance.
     pub breaker: Option<breaker::Rule>,
+    pub retry: Option<Retry>,
+    pub health: Option<Health>,
+    /// Requests under way to all instances, from one thread.
+    pub in_flight_max: Option<u32>,
+    /// How long an instance that came back is given less than its share.
+    pub slow_start: Duration,
+}
+
+/// Which instance is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turns, by weight.
+    RoundRobin,
+    /// Of two by chance, the one with fewer requests under way for its weight.
+    LeastRequests,
+    /// The same for requests that are alike, whatever instances come and go.
+    Hash(HashBy),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    Client,
+    Path,
+    Header(HeaderName),
+}
+
+/// Further attempts, where they are safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Besides the first.
+    pub attempts: u32,
+    /// Before the first of them; twice as long before each that follows, up to the most.
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+    /// Attempts at most for so many requests in a hundred.
+    pub budget_percent: u32,
+}
+
+/// How instances are asked whether they are well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub path: String,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Answers in a row that change what is thought of an instance.
+    pub healthy_after: u32,
+    pub unhealthy_after: u32,
 }
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     Ip(SocketAddr),
-    /// `name:port`, resolved for every new connection.
+    /// `name:port`; where it leads is asked for again every few seconds.
     Name(Arc<str>),
+    /// `unix:` and an absolute path.
+    Unix(Arc<Path>),
 }
 
 impl fmt::Display for Address {
@@ -112,6 +184,7 @@ impl fmt::Display for Address {
         match self {
             Address::Ip(address) => address.fmt(f),
             Address::Name(name) => f.write_str(name),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -123,13 +196,24 @@ impl std::str::FromStr for Address {
         if let Ok(address) = text.parse() {
             return Ok(Address::Ip(address));
         }
+        if let Some(path) = text.strip_prefix("unix:") {
+            // A socket's address has room for 107 bytes and a NUL (unix(7)).
+            return match path.starts_with('/') && path.len() <= 107 {
+                true => Ok(Address::Unix(Path::new(path).into())),
+                false => Err(format!(
+                    "`{text}` is no address: write unix: and an absolute path of at most 107 bytes"
+                )),
+            };
+        }
         let valid = text.rsplit_once(':').is_some_and(|(name, port)| {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
             let is_name = !name.is_empty() && name.len() <= route::HOST_MAX_BYTES && name.chars().all(plain);
             is_name && port.parse::<u16>().is_ok_and(|port| port != 0)
         });
         if !valid {
-            return Err(format!("`{text}` is no address: write IP:PORT, [IPv6]:PORT or NAME:PORT"));
+            return Err(format!(
+                "`{text}` is no address: write IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/PATH"
+            ));
         }
         Ok(Address::Name(text.into()))
     }
@@ -139,10 +223,46 @@ impl std::str::FromStr for Address {
 pub struct Route {
     pub name: String,
     pub rule: route::Rule,
+    pub action: Action,
+    pub rewrite: Rewrite,
+    pub limit: Option<Limit>,
+    pub request_fields: Fields,
+    pub response_fields: Fields,
+    /// In place of the server's bound for a whole request.
+    pub request_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To one of these, by weight; at least one.
+    Pass(Vec<Share>),
+    Redirect {
+        status: u16,
+        to: Template,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub weight: u32,
     /// The place in [`Config::upstreams`].
     pub upstream: usize,
-    pub strip_prefix: bool,
-    pub limit: Option<Limit>,
+}
+
+/// The path that the upstream gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    None,
+    /// What follows the route's path.
+    Strip,
+    To(Template),
+}
+
+/// Fields that are removed, and then set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    pub remove: Vec<String>,
+    pub set: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! An HTTP gateway: routes by host, path and method, a rate limiter, a circuit breaker.
 //!
-//! The decisions are pure: [`path`], [`route`], [`limit`], [`breaker`], [`headers`], and the checked
-//! [`config`]. [`proxy`] is one request's life, [`worker`] one thread's, [`server`] the whole's.
+//! The decisions are pure: [`path`], [`route`], [`limit`], [`breaker`], [`headers`], [`http1`], and the checked
+//! [`config`]. [`proxy`] is one connection's life, [`worker`] one thread's, [`server`] the whole's.
 
+pub mod balance;
 pub mod breaker;
 pub mod config;
 pub mod headers;
+pub mod http1;
 pub mod limit;
 pub mod path;
 pub mod route;
@@ -13,10 +15,13 @@ pub mod route;
 pub mod access_log;
 pub mod active;
 mod admin;
+mod clock;
+mod health;
 pub mod metrics;
 pub mod proxy;
 pub mod reload;
 pub mod server;
-mod stall;
+mod stream;
+mod timer;
 mod upstream;
 pub mod worker;

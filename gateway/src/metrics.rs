@@ -6,7 +6,7 @@
 use crate::active::Active;
 use std::fmt::Write;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 #[derive(Debug, Default)]
@@ -92,16 +92,56 @@ impl RouteCounts {
     }
 }
 
+/// How many attempts may still be made besides the first ones: a share of the requests, and a few.
+#[derive(Debug, Default)]
+pub struct Budget(AtomicI64);
+
+/// What one attempt takes, in parts of a request in a hundred.
+const ATTEMPT: i64 = 100;
+/// So many may be made before there were requests to take a share of.
+const ATTEMPTS_AHEAD: i64 = 3;
+/// So many may be saved up.
+const ATTEMPTS_SAVED: i64 = 10;
+
+impl Budget {
+    pub fn earn(&self, percent: u32) {
+        if self.0.load(Relaxed) < ATTEMPTS_SAVED * ATTEMPT {
+            self.0.fetch_add(i64::from(percent), Relaxed);
+        }
+    }
+
+    pub fn has_more(&self) -> bool {
+        self.0.load(Relaxed) > -(ATTEMPTS_AHEAD * ATTEMPT)
+    }
+
+    pub fn spend(&self) {
+        self.0.fetch_sub(ATTEMPT, Relaxed);
+    }
+}
+
 /// Of one upstream, on one thread.
 #[derive(Debug, Default)]
 pub struct UpstreamCounts {
     pub connections: Counter,
     pub retries: Counter,
     pub refused_by_breaker: Counter,
+    /// Refused because as many as may were under way.
+    pub overloaded: Counter,
+    /// Requests under way now.
+    pub in_flight: Counter,
+    pub budget: Budget,
     pub connect_failed: Counter,
     pub connect_timeout: Counter,
     pub response_timeout: Counter,
     pub broken: Counter,
+}
+
+/// Of one instance, on one thread.
+#[derive(Debug, Default)]
+pub struct InstanceCounts {
+    pub requests: Counter,
+    /// Under way now.
+    pub in_flight: Counter,
 }
 
 /// Of the process, on one thread.
@@ -206,8 +246,11 @@ fn upstreams(out: &mut String, active: &Active) {
             line(out, "gateway_upstream_errors_total", &labels, upstream.counts.sum(counter));
         }
     }
-    let counters: [(&str, &str, PickUpstream); 3] = [
+    let counters: [(&str, &str, PickUpstream); 4] = [
         ("gateway_upstream_connections_total", "Connections opened.", |stripe| &stripe.connections),
+        ("gateway_upstream_overloaded_total", "Requests refused because too many were under way.", |s| {
+            &s.overloaded
+        }),
         ("gateway_upstream_retries_total", "Requests sent again after a stale connection.", |s| &s.retries),
         ("gateway_breaker_refused_total", "Requests refused by a breaker.", |s| &s.refused_by_breaker),
     ];
@@ -217,15 +260,20 @@ fn upstreams(out: &mut String, active: &Active) {
             line(out, name, &format!("upstream=\"{}\"", upstream.name), upstream.counts.sum(counter));
         }
     }
+    family(out, "gateway_instance_healthy", "gauge", "1 well, 0 unwell, by the checks of its health.");
+    for upstream in active.upstreams.iter().filter(|upstream| upstream.health.is_some()) {
+        for instance in &upstream.instances {
+            let labels = format!("upstream=\"{}\",address=\"{}\"", upstream.name, instance.address);
+            line(out, "gateway_instance_healthy", &labels, u8::from(instance.is_well()));
+        }
+    }
     family(out, "gateway_breaker_state", "gauge", "0 closed, 1 half open, 2 open.");
     for upstream in &active.upstreams {
-        if let Some(breaker) = &upstream.breaker {
-            line(
-                out,
-                "gateway_breaker_state",
-                &format!("upstream=\"{}\"", upstream.name),
-                breaker.state_number(),
-            );
+        for instance in &upstream.instances {
+            if let Some(breaker) = &instance.breaker {
+                let labels = format!("upstream=\"{}\",address=\"{}\"", upstream.name, instance.address);
+                line(out, "gateway_breaker_state", &labels, breaker.state_number());
+            }
         }
     }
 }
@@ -296,7 +344,7 @@ mod tests {
             "gateway_request_duration_seconds_sum{route=\"r\"} 60.0018",
             "gateway_request_duration_seconds_count{route=\"r\"} 3",
             "gateway_limited_total{route=\"r\"} 3",
-            "gateway_breaker_state{upstream=\"u\"} 0",
+            "gateway_breaker_state{upstream=\"u\",address=\"127.0.0.1:1\"} 0",
             "gateway_connections 0",
         ] {
             assert!(text.lines().any(|line| line == expect), "{expect}\nin\n{text}");

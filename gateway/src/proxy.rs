@@ -1,198 +1,275 @@
-//! One request's life, read top to bottom: account, route, limit, breaker, upstream, response.
+//! One client connection of HTTP/1, a request at a time: receive, judge, exchange, answer, account.
+//!
+//! One task drives the client's socket and the upstream's. Between requests a connection holds no buffer.
 
 pub mod account;
-pub mod body;
+mod duplex;
 mod exchange;
+mod judge;
 mod refusal;
-mod target;
+mod tunnel;
 
 use self::account::Account;
-use self::body::{Body, RequestBody};
-use self::exchange::{Exchange, Failure};
-use self::refusal::Refusal;
-use crate::active::{Active, Route, Upstream};
-use crate::breaker::{Admission, Outcome, Permit};
-use crate::config::LimitBy;
-use crate::headers::{self, Hop};
-use crate::limit::{Decision, Key};
-use crate::path::normalize;
-use crate::route::{Found, Verb};
-use crate::worker::{View, Worker};
-use http::header::{EXPECT, HOST, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Version, request};
-use hyper::body::Incoming;
+use self::exchange::{After, Exchange};
+use self::judge::{Judged, judge};
+use self::refusal::{Answer, Refusal};
+use crate::http1::buffer::Buffer;
+use crate::http1::request::BadRequest;
+use crate::http1::scan::HeadScan;
+use crate::path::PATH_MAX_BYTES;
+use crate::stream::Stream;
+use crate::timer::Timer;
+use crate::worker::Worker;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
-
-/// hyper parses up to this many header fields on the stack; any other bound costs an allocation.
-pub const HEADERS_WITHOUT_ALLOCATION: usize = 100;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The other end of a client connection.
+#[derive(Debug)]
 pub struct Client {
     pub ip: IpAddr,
     /// The same, as text for the upstream and for the log.
-    pub ip_text: HeaderValue,
+    pub ip_text: Box<str>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
 }
 
-/// Answers one request. Never fails: what goes wrong becomes a status.
-pub async fn handle(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
-    let view = worker.view();
-    let (head, incoming) = request.into_parts();
-    let mut account = Account::open(&worker, &view, &client, &head);
-    let answer = match is_ready_check(&view, &head) {
-        true => Ok(refusal::ready(worker.is_stopping())),
-        false => {
-            let place = Place { worker: &worker, active: view.active(), client: &client };
-            pass_on(place, head, incoming, &mut account).await
-        }
+/// How long a connection that was closed by us is still read from, so that its client gets to see the answer
+/// before the reset that unread bytes would cause.
+const LINGER: Duration = Duration::from_secs(2);
+/// And how much of what it still sends is looked at.
+const LINGER_MAX_BYTES: usize = 1024 * 1024;
+
+/// Serves a client until its connection ends.
+pub async fn serve(worker: &Rc<Worker>, stream: Stream, client: Client) {
+    let mut connection = Connection {
+        worker: worker.clone(),
+        stream,
+        client: Rc::new(client),
+        buffer: None,
+        timer: Timer::default(),
+        since: Instant::now(),
     };
-    let answer = answer.unwrap_or_else(|refusal| {
+    while let Some(received) = connection.receive().await {
+        match connection.answer(received).await {
+            Then::Next => {}
+            Then::Close => return,
+            Then::Linger => return connection.linger().await,
+        }
+    }
+}
+
+pub(crate) struct Connection {
+    worker: Rc<Worker>,
+    stream: Stream,
+    client: Rc<Client>,
+    /// None while there is nothing in it.
+    buffer: Option<Buffer>,
+    timer: Timer,
+    /// The end of the request before, or the start.
+    since: Instant,
+}
+
+/// What came.
+enum Received {
+    /// A head of this length lies at the front of the buffer.
+    Head(usize),
+    Bad(BadRequest),
+    /// The head did not come whole in its time.
+    TooSlow,
+}
+
+/// What becomes of the connection.
+enum Then {
+    Next,
+    Close,
+    /// Close, but let the client read what it was told first.
+    Linger,
+}
+
+impl Connection {
+    /// Waits for the whole head of a request. None when there will be no more.
+    async fn receive(&mut self) -> Option<Received> {
+        let mut scan = HeadScan::default();
+        let mut skipped = false;
+        let view = self.worker.view();
+        let (limits, timeouts) = (&view.active().server.limits, &view.active().server.timeouts);
+        let end = self.since + timeouts.client_header;
+        poll_fn(|cx| {
+            loop {
+                if let Some(received) = self.look(&mut scan, &mut skipped, limits.header_bytes) {
+                    return Poll::Ready(Some(received));
+                }
+                let is_idle = self.buffer.as_ref().is_none_or(Buffer::is_empty);
+                if is_idle && self.worker.is_stopping() {
+                    return Poll::Ready(None);
+                }
+                match self.read_more(cx, limits.header_bytes) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(None),
+                    Poll::Pending if self.timer.has_passed(cx, end) => {
+                        return Poll::Ready(if is_idle { None } else { Some(Received::TooSlow) });
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether what has come so far is a whole head, or can never become one.
+    fn look(&mut self, scan: &mut HeadScan, skipped: &mut bool, header_bytes: usize) -> Option<Received> {
+        let buffer = self.buffer.as_mut()?;
+        // One empty line before a request is to be ignored (RFC 9112, section 2.2).
+        if !*skipped && buffer.unjudged().starts_with(b"\r\n") {
+            *skipped = true;
+            buffer.skip(2);
+        }
+        let bytes = buffer.unjudged();
+        match bytes.first() {
+            None => return None,
+            Some(b'\r') if !*skipped && bytes.len() == 1 => return None,
+            // Another protocol: it need not be waited for until its time is up.
+            Some(first) if !first.is_ascii_graphic() => return Some(Received::Bad(BadRequest::BadLine)),
+            Some(_) => {}
+        }
+        match scan.advance(bytes) {
+            Ok(Some(length)) if length <= header_bytes => Some(Received::Head(length)),
+            Ok(None) if bytes.len() <= header_bytes => None,
+            Ok(_) => {
+                let first_line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
+                Some(Received::Bad(match first_line > PATH_MAX_BYTES {
+                    true => BadRequest::TargetTooLong,
+                    false => BadRequest::HeadTooLarge,
+                }))
+            }
+            Err(bad) => Some(Received::Bad(bad.into())),
+        }
+    }
+
+    /// Reads what the client has sent; false when it will send no more.
+    fn read_more(&mut self, cx: &mut Context<'_>, header_bytes: usize) -> Poll<bool> {
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.worker.buffers.borrow_mut().take_small());
+        if buffer.free().is_empty() {
+            buffer.compact();
+            if buffer.free().is_empty() {
+                buffer.grow((buffer.capacity() * 2).min(header_bytes + 1).max(buffer.capacity() + 1));
+            }
+        }
+        let read = self.stream.poll_read(cx, buffer.free());
+        if let Poll::Ready(Ok(bytes @ 1..)) = read {
+            buffer.filled(bytes);
+            self.buffer = Some(buffer);
+            return Poll::Ready(true);
+        }
+        match buffer.is_empty() {
+            true => self.worker.buffers.borrow_mut().give_back(buffer),
+            false => self.buffer = Some(buffer),
+        }
+        read.map(|_| false)
+    }
+
+    async fn answer(&mut self, received: Received) -> Then {
+        let Received::Head(length) = received else {
+            let refusal = match received {
+                Received::Bad(bad) => Refusal::Bad(bad),
+                _ => Refusal::HeadTooSlow,
+            };
+            let mut account = Account::open_unread(&self.worker, &self.worker.view(), &self.client);
+            return self.refuse(&mut account, refusal, Then::Linger).await;
+        };
+        let Some(buffer) = &mut self.buffer else { return Then::Close };
+        let Judged { mut account, outcome } = judge(&self.worker, &self.client, buffer, length);
+        let then = match outcome {
+            judge::Outcome::Own(answer, then) => self.tell(&mut account, &answer, then).await,
+            judge::Outcome::Pass(plan) => {
+                let view = account.view();
+                let exchange = Exchange::new(self, view.active(), &mut account, *plan);
+                match exchange.run().await {
+                    After::Next => Then::Next,
+                    After::Close => Then::Close,
+                    After::Linger => Then::Linger,
+                    After::Refuse(refusal, then) => self.refuse(&mut account, refusal, then).await,
+                }
+            }
+        };
+        self.since = Instant::now();
+        account.close(self.since);
+        if self.buffer.as_ref().is_some_and(Buffer::is_empty)
+            && let Some(buffer) = self.buffer.take()
+        {
+            self.worker.buffers.borrow_mut().give_back(buffer);
+        }
+        then
+    }
+
+    async fn refuse(&mut self, account: &mut Account, refusal: Refusal, then: Then) -> Then {
         account.reason = Some(refusal.reason());
-        refusal.response()
-    });
-    account.status = answer.status().as_u16();
-    answer.map(|content| Body::new(content, account))
-}
-
-/// Where a request is served: by whom, under which configuration, for whom.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    worker: &'a Worker,
-    active: &'a Active,
-    client: &'a Client,
-}
-
-async fn pass_on(
-    place: Place<'_>,
-    mut head: request::Parts,
-    incoming: Incoming,
-    account: &mut Account,
-) -> Result<Response<body::Content>, Refusal> {
-    let Place { worker, active, client } = place;
-    let host = target::host(&head)?;
-    let path = normalize(head.uri.path()).map_err(|_| Refusal::BadPath)?;
-    let route = route(active, &head, host.as_ref(), &path, account)?;
-    let target = target::for_upstream(&head.uri, &path, route)?;
-    limit(place, route, &head.headers, account)?;
-    let upstream = &active.upstreams[route.upstream];
-    let body = RequestBody::new(incoming, &active.server, account.deadline())?;
-    let permit = Settled::admit(worker, upstream, account)?;
-
-    if let Some(host) = host.as_ref().filter(|_| head.uri.authority().is_some()) {
-        head.headers.insert(HOST, host.clone());
-    }
-    if let Some(target) = target {
-        head.uri = target;
-    }
-    // The server side of hyper answers it as soon as the upstream's side asks for the body.
-    head.headers.remove(EXPECT);
-    let hop = Hop {
-        client: client.ip_text.clone(),
-        scheme: HeaderValue::from_static("http"),
-        host,
-        request_id: worker.new_request_id(),
-    };
-    headers::forward(&mut head.headers, &hop);
-    account.set_request_id(&head.headers);
-    head.version = Version::HTTP_11;
-    let exchange = Exchange { worker, server: &active.server, upstream, deadline: account.deadline() };
-    let response = exchange.run(head, body).await;
-    permit.settle(&response);
-    let (response, relay) = response?;
-    let (mut head, ()) = response.into_parts();
-    headers::backward(&mut head.headers);
-    head.version = Version::HTTP_11;
-    Ok(Response::from_parts(head, body::Content::Relay(relay)))
-}
-
-fn is_ready_check(view: &View, head: &request::Parts) -> bool {
-    let path = view.active().server.ready_path.as_deref();
-    path == Some(head.uri.path()) && matches!(head.method, Method::GET | Method::HEAD)
-}
-
-fn route<'a>(
-    active: &'a Active,
-    head: &request::Parts,
-    host: Option<&HeaderValue>,
-    path: &str,
-    account: &mut Account,
-) -> Result<&'a Route, Refusal> {
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match active.table.find(host, Verb::of(head.method.as_str()), path) {
-        Found::Route(id) => {
-            account.route = Some(id);
-            Ok(&active.routes[id.index()])
+        if refusal.is_of_a_client_that_left() {
+            return Then::Close;
         }
-        Found::WrongMethod(allowed) => Err(Refusal::WrongMethod(allowed)),
-        Found::Nothing => Err(Refusal::NoRoute),
+        self.tell(account, &refusal.answer(), then).await
     }
-}
 
-fn limit(place: Place<'_>, route: &Route, headers: &HeaderMap, account: &Account) -> Result<(), Refusal> {
-    let Place { worker, client, .. } = place;
-    let Some(limit) = &route.limit else { return Ok(()) };
-    let seed = worker.shared.seed;
-    let key = match &limit.by {
-        LimitBy::Client => match client.ip {
-            IpAddr::V4(ip) => Key::new(seed, &ip.octets()),
-            // One customer holds at least a /64, and so may choose the rest of the address at will.
-            IpAddr::V6(ip) => Key::new(seed, &ip.octets()[..8]),
-        },
-        LimitBy::Route => Key::new(seed, b""),
-        LimitBy::Header(name) => Key::new(seed, headers.get(name).map_or(b"", HeaderValue::as_bytes)),
-    };
-    match limit.limiter.allow(key, worker.clock_ms(account.started)) {
-        Decision::Allowed => Ok(()),
-        Decision::Limited { retry_after_ms } => {
-            route.counts.of(worker.thread).limited.add(1);
-            Err(Refusal::Limited { retry_after_ms })
+    /// Writes an answer of our own.
+    async fn tell(&mut self, account: &mut Account, answer: &Answer, then: Then) -> Then {
+        let then = if self.worker.is_stopping() && matches!(then, Then::Next) { Then::Close } else { then };
+        account.status = answer.status;
+        let closes = !matches!(then, Then::Next);
+        let bytes = answer.bytes(account.is_head, closes, &self.worker.date());
+        account.body_bytes = answer.body_bytes(account.is_head);
+        let bound = account.view().active().server.timeouts.client_write;
+        match self.write_all(&bytes, bound).await {
+            true => then,
+            false => Then::Close,
         }
     }
-}
 
-/// A breaker's permit that is settled exactly once: at the latest when it is dropped, as given up.
-struct Settled<'a> {
-    worker: &'a Worker,
-    upstream: &'a Upstream,
-    permit: Option<Permit>,
-}
-
-impl<'a> Settled<'a> {
-    fn admit(worker: &'a Worker, upstream: &'a Upstream, account: &Account) -> Result<Settled<'a>, Refusal> {
-        let admission =
-            upstream.breaker.as_ref().map(|breaker| breaker.admit(worker.clock_ms(account.started)));
-        match admission {
-            None => Ok(Settled { worker, upstream, permit: None }),
-            Some(Admission::Pass(permit)) => Ok(Settled { worker, upstream, permit: Some(permit) }),
-            Some(Admission::Refused { retry_after_ms }) => {
-                upstream.counts.of(worker.thread).refused_by_breaker.add(1);
-                Err(Refusal::BreakerOpen { retry_after_ms })
+    /// False when the client is gone, or takes nothing.
+    async fn write_all(&mut self, bytes: &[u8], bound: Duration) -> bool {
+        let mut written = 0;
+        let end = Instant::now() + bound;
+        poll_fn(|cx| {
+            while written < bytes.len() {
+                match self.stream.poll_write(cx, &bytes[written..]) {
+                    Poll::Ready(Ok(more @ 1..)) => written += more,
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending if self.timer.has_passed(cx, end) => return Poll::Ready(false),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-        }
+            Poll::Ready(true)
+        })
+        .await
     }
 
-    /// A status of 500 or above is a failure, as is anything that the upstream is to blame for.
-    fn settle<T>(mut self, answer: &Result<(Response<()>, T), Failure>) {
-        self.report(match answer {
-            Ok((response, _)) if response.status().is_server_error() => Outcome::Failure,
-            Ok(_) => Outcome::Success,
-            Err(failure) if failure.is_of_upstream() => Outcome::Failure,
-            Err(_) => Outcome::GivenUp,
-        });
-    }
-
-    fn report(&mut self, outcome: Outcome) {
-        if let (Some(permit), Some(breaker)) = (self.permit.take(), &self.upstream.breaker) {
-            let now_ms = self.worker.clock_ms(tokio::time::Instant::now());
-            if let Some(state) = breaker.settle(permit, outcome, now_ms) {
-                tracing::warn!(upstream = self.upstream.name, ?state, "the breaker changed");
+    /// Ends our side, and reads on for a while.
+    async fn linger(&mut self) {
+        let end = Instant::now() + LINGER;
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.worker.buffers.borrow_mut().take_small());
+        let (mut shut, mut left) = (false, LINGER_MAX_BYTES);
+        poll_fn(|cx| {
+            if !shut {
+                match self.stream.poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
             }
-        }
-    }
-}
-
-impl Drop for Settled<'_> {
-    fn drop(&mut self) {
-        self.report(Outcome::GivenUp);
+            loop {
+                buffer.clear();
+                match self.stream.poll_read(cx, buffer.free()) {
+                    Poll::Ready(Ok(bytes @ 1..)) if bytes < left => left -= bytes,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending if self.timer.has_passed(cx, end) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+        self.worker.buffers.borrow_mut().give_back(buffer);
     }
 }

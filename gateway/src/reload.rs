@@ -117,7 +117,7 @@ impl Source {
         config.server.threads = threads.or(config.server.threads);
         if let Some(address) = upstream {
             for upstream in &mut config.upstreams {
-                upstream.addresses = vec![address.clone()];
+                (upstream.addresses, upstream.weights) = (vec![address.clone()], vec![1]);
             }
         }
         Ok(config)

@@ -1,9 +1,10 @@
 //! Which route takes a request: a compiled table from host, path prefix and method to a route.
 //!
-//! A route matches when its host, its prefix and its methods all do. Among those that match, the most
-//! specific host wins (exact, then the longest wildcard, then any), then the longest prefix, then a route
-//! that names its methods over one that takes all. Paths come in normal form (see [`crate::path`]).
-//! Nothing here allocates after the table is built.
+//! A route matches when its host, its path, its methods and its conditions all do. Among those that match, the
+//! most specific host wins (exact, then the longest wildcard, then any). Then paths are compared segment by
+//! segment: a literal wins over a parameter, either over the end of a prefix, and a path that has to end there
+//! over a prefix. Then more conditions win over fewer, then a route that names its methods over one that takes
+//! all. Paths come in normal form (see [`crate::path`]). Nothing here allocates after the table is built.
 
 mod build;
 mod methods;
@@ -21,9 +22,44 @@ pub const HOST_MAX_BYTES: usize = 253;
 pub struct Rule {
     pub host: HostPattern,
     pub methods: Methods,
-    /// Begins with a slash. A slash at its end changes nothing: `/api` and `/api/` are one prefix.
+    /// Begins with a slash. A slash at its end changes nothing: `/api` and `/api/` are one. A segment in braces
+    /// is a parameter: it matches any one segment.
     pub prefix: String,
+    /// Whether the path has to end there.
+    pub exact: bool,
+    pub conditions: Vec<Condition>,
 }
+
+impl Rule {
+    /// All paths that begin with these segments.
+    pub fn prefix(host: HostPattern, methods: Methods, prefix: impl Into<String>) -> Rule {
+        Rule { host, methods, prefix: prefix.into(), exact: false, conditions: Vec::new() }
+    }
+}
+
+/// What a route asks of a request besides: in which field or parameter of the query, and with which value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Condition {
+    pub of: Part,
+    /// In lower case where it names a field.
+    pub name: String,
+    /// None: any value will do.
+    pub value: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Field,
+    Query,
+}
+
+/// Whether a segment of a path is a parameter: its name in braces.
+pub fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// How a trie holds a parameter.
+const PARAMETER: &[u8] = b"{}";
 
 /// The hosts of a route, in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,8 +113,9 @@ pub struct Table {
     host_scopes: Vec<HostScopes>,
     /// One root per scope; a path is walked from its first segment to its last.
     paths: Trie,
-    /// By node of `paths`: the head of its list in `entries`.
+    /// By node of `paths`: the heads of its two lists in `entries`.
     first_entry: Vec<u32>,
+    first_exact: Vec<u32>,
     entries: Vec<Entry>,
     scopes: Vec<Scope>,
     any_host: Option<ScopeId>,
@@ -99,53 +136,113 @@ struct ScopeId(u32);
 struct Scope {
     root: NodeId,
     wider: Option<ScopeId>,
+    has_exact: bool,
+    has_parameters: bool,
 }
 
-/// A route at a prefix; those of one prefix form a list, the one that takes all methods last.
+/// A route at a path; those of one path form a list, the most specific first.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     methods: Methods,
+    /// Higher is more specific: twice the conditions, and one for naming methods.
+    rank: u16,
     route: RouteId,
     next: u32,
+}
+
+/// What is asked for, while a path is walked.
+struct Walk<'a, H> {
+    verb: Verb,
+    /// Methods of routes that match but for them.
+    allowed: &'a mut Methods,
+    holds: H,
 }
 
 const NO_ENTRY: u32 = u32::MAX;
 
 impl Table {
     /// The route for a request. `host` may carry a port, a final dot and upper case; `path` is normal.
+    /// Routes with conditions are left out.
     pub fn find(&self, host: &str, verb: Verb, path: &str) -> Found {
+        self.find_where(host, verb, path, |_| false)
+    }
+
+    /// The same; `holds` is asked whether all conditions of a route hold, only where it has any.
+    pub fn find_where(&self, host: &str, verb: Verb, path: &str, holds: impl Fn(RouteId) -> bool) -> Found {
         let mut allowed = Methods::NONE;
+        let mut walk = Walk { verb, allowed: &mut allowed, holds };
         let mut scope = self.scope_of(host);
         while let Some(ScopeId(at)) = scope {
-            let Scope { root, wider } = self.scopes[at as usize];
-            if let Some(route) = self.longest_prefix(root, verb, path, &mut allowed) {
+            let scope_at = self.scopes[at as usize];
+            let found = match scope_at.has_parameters {
+                true => self.deepest(scope_at.root, path.get(1..).unwrap_or_default(), &mut walk),
+                false => self.longest_prefix(scope_at, path, &mut walk),
+            };
+            if let Some(route) = found {
                 return Found::Route(route);
             }
-            scope = wider;
+            scope = scope_at.wider;
         }
         if allowed == Methods::NONE { Found::Nothing } else { Found::WrongMethod(allowed) }
     }
 
-    /// Walks the path down one trie and keeps the deepest route that takes the verb.
-    fn longest_prefix(&self, root: NodeId, verb: Verb, path: &str, allowed: &mut Methods) -> Option<RouteId> {
-        let mut node = root;
-        let mut longest = self.entry_for(node, verb, allowed);
+    /// Walks the path down one trie and keeps the deepest route that takes the request.
+    fn longest_prefix<H: Fn(RouteId) -> bool>(
+        &self,
+        scope: Scope,
+        path: &str,
+        walk: &mut Walk<'_, H>,
+    ) -> Option<RouteId> {
+        let mut node = scope.root;
+        let mut longest = self.entry_of(self.first_entry[node.index()], walk);
+        let mut is_end = true;
         for segment in path.as_bytes().split(|byte| *byte == b'/').skip(1) {
-            let Some(child) = self.paths.child(node, segment) else { break };
+            let Some(child) = self.paths.child(node, segment) else {
+                // A slash at the end changes nothing, and no other segment is empty.
+                is_end = segment.is_empty();
+                break;
+            };
             node = child;
-            longest = self.entry_for(node, verb, allowed).or(longest);
+            longest = self.entry_of(self.first_entry[node.index()], walk).or(longest);
+        }
+        if is_end && scope.has_exact {
+            longest = self.entry_of(self.first_exact[node.index()], walk).or(longest);
         }
         longest
     }
 
-    fn entry_for(&self, node: NodeId, verb: Verb, allowed: &mut Methods) -> Option<RouteId> {
-        let mut at = self.first_entry[node.index()];
+    /// The same where segments may be parameters: tries the literal first, and comes back from where it leads
+    /// to no route. No deeper than the longest rule.
+    fn deepest<H: Fn(RouteId) -> bool>(
+        &self,
+        node: NodeId,
+        rest: &str,
+        walk: &mut Walk<'_, H>,
+    ) -> Option<RouteId> {
+        if rest.is_empty() {
+            let exact = self.entry_of(self.first_exact[node.index()], walk);
+            return exact.or_else(|| self.entry_of(self.first_entry[node.index()], walk));
+        }
+        let (segment, after) = rest.split_once('/').unwrap_or((rest, ""));
+        for text in [segment.as_bytes(), PARAMETER] {
+            let child = self.paths.child(node, text);
+            if let Some(found) = child.and_then(|child| self.deepest(child, after, walk)) {
+                return Some(found);
+            }
+        }
+        self.entry_of(self.first_entry[node.index()], walk)
+    }
+
+    fn entry_of<H: Fn(RouteId) -> bool>(&self, first: u32, walk: &mut Walk<'_, H>) -> Option<RouteId> {
+        let mut at = first;
         while at != NO_ENTRY {
             let entry = self.entries[at as usize];
-            if entry.methods.contains(verb) {
-                return Some(entry.route);
+            if entry.rank <= 1 || (walk.holds)(entry.route) {
+                if entry.methods.contains(walk.verb) {
+                    return Some(entry.route);
+                }
+                *walk.allowed = walk.allowed.union(entry.methods);
             }
-            *allowed = allowed.union(entry.methods);
             at = entry.next;
         }
         None

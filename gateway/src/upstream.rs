@@ -1,142 +1,224 @@
-//! Connections to upstreams: opened with a bound, kept alive in a pool of one thread.
+//! Connections to upstreams: opened within bounds, kept alive in a pool of one thread.
 //!
 //! Nothing here is shared between threads, so taking and returning a connection costs no lock.
 
-use crate::config::{Address, Limits};
-use crate::proxy::body::RequestBody;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use crate::config::{Address, Timeouts};
+use crate::stream::Stream;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::rc::Rc;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-pub type Connection = SendRequest<RequestBody>;
+/// An instance for as long as its address and its upstream's name stay, in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceId(pub u64);
 
-/// Idle connections of one thread, by address.
+/// Ids count up, so one multiplication spreads them.
 #[derive(Default)]
-pub struct Pool {
-    idle: RefCell<HashMap<Address, Vec<Idle>>>,
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
 }
 
+type ById<T> = HashMap<InstanceId, T, BuildHasherDefault<IdHasher>>;
+
+/// Idle connections of one thread, by instance, and the names that it has resolved.
+#[derive(Debug, Default)]
+pub struct Pool {
+    idle: RefCell<ById<Vec<Idle>>>,
+    names: RefCell<HashMap<Arc<str>, Resolved>>,
+}
+
+#[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    stream: Stream,
     since: Instant,
+    to: Option<Named>,
+}
+
+impl Idle {
+    fn leads_by(&self, name: &Arc<str>) -> bool {
+        self.to.as_ref().is_some_and(|to| to.name == *name)
+    }
+}
+
+/// Where a name led when a connection was opened; it may lead elsewhere by now.
+#[derive(Clone, Debug)]
+pub struct Named {
+    name: Arc<str>,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    at: Instant,
+    turn: usize,
+}
+
+/// How long an answer of the DNS is used. The resolver does not say how long it holds; short enough that a
+/// changed name is followed at once for people's purposes, long enough to cost nothing.
+const NAME_HOLDS: Duration = Duration::from_secs(5);
+/// Names that a thread remembers; one for each configured address, and those of configurations before.
+const NAMES_MAX: usize = 1024;
+
+/// An open connection, and the name that led there.
+#[derive(Debug)]
+pub struct Open {
+    pub stream: Stream,
+    pub to: Option<Named>,
 }
 
 impl Pool {
     /// The connection that was used last, so that those that are not needed grow old and go.
-    fn take(&self, address: &Address, now: Instant, idle_max: Duration) -> Option<Connection> {
+    pub fn take(&self, id: InstanceId, now: Instant, idle_max: Duration) -> Option<Open> {
         let mut idle = self.idle.borrow_mut();
-        let of_address = idle.get_mut(address)?;
-        while let Some(Idle { connection, since }) = of_address.pop() {
-            if !connection.is_closed() && now.duration_since(since) < idle_max {
-                return Some(connection);
+        let of_instance = idle.get_mut(&id)?;
+        while let Some(Idle { mut stream, since, to }) = of_instance.pop() {
+            if now.saturating_duration_since(since) < idle_max && stream.is_quiet() {
+                return Some(Open { stream, to });
             }
         }
         None
     }
 
-    fn put(&self, address: &Address, connection: Connection, most: usize) {
+    /// Only after the whole response was read and the whole request was sent.
+    pub fn put(&self, id: InstanceId, open: Open, now: Instant, most: usize) {
         let mut idle = self.idle.borrow_mut();
-        let fresh = Idle { connection, since: Instant::now() };
-        match idle.get_mut(address) {
-            Some(of_address) if of_address.len() < most => of_address.push(fresh),
-            Some(_) => {}
-            None if most > 0 => {
-                idle.insert(address.clone(), vec![fresh]);
-            }
-            None => {}
+        let of_instance = idle.entry(id).or_default();
+        if of_instance.len() < most {
+            of_instance.push(Idle { stream: open.stream, since: now, to: open.to });
         }
     }
 
-    /// Closes what has been idle for too long, and what the other side has closed.
+    /// Closes what has been idle for too long, what the other side has closed, and what leads to where its
+    /// name does not lead any more.
     pub fn sweep(&self, now: Instant, idle_max: Duration) {
-        self.idle.borrow_mut().retain(|_, of_address| {
-            of_address
-                .retain(|idle| !idle.connection.is_closed() && now.duration_since(idle.since) < idle_max);
-            !of_address.is_empty()
+        let names = self.names.borrow();
+        let leads_on = |to: &Option<Named>| match to {
+            Some(Named { name, address }) => {
+                names.get(name).is_none_or(|known| known.addresses.contains(address))
+            }
+            None => true,
+        };
+        self.idle.borrow_mut().retain(|_, of_instance| {
+            of_instance.retain_mut(|idle| {
+                let is_young = now.saturating_duration_since(idle.since) < idle_max;
+                is_young && leads_on(&idle.to) && idle.stream.is_quiet()
+            });
+            !of_instance.is_empty()
         });
     }
-}
 
-/// A connection for one exchange. Dropped, it is closed; [`Lease::give_back`] keeps it.
-pub struct Lease {
-    pub connection: Connection,
-    address: Address,
-    pool: Rc<Pool>,
-    most_idle: usize,
-}
-
-impl Lease {
-    /// Only after the whole response was read and the whole request was sent.
-    pub fn give_back(self) {
-        if !self.connection.is_closed() {
-            self.pool.put(&self.address, self.connection, self.most_idle);
+    /// Asks for every name anew that connections are kept to. A name that has no answer now keeps its last.
+    pub async fn refresh_names(&self, bound: Duration) {
+        let kept = |name: &Arc<str>| {
+            let mut idle = self.idle.borrow().values().flatten().any(|idle| idle.leads_by(name));
+            idle |= self.names.borrow().get(name).is_some_and(|known| known.at.elapsed() < NAME_HOLDS);
+            idle
+        };
+        let names: Vec<Arc<str>> = self.names.borrow().keys().cloned().collect();
+        for name in names {
+            if !kept(&name) {
+                self.names.borrow_mut().remove(&name);
+                continue;
+            }
+            if let Ok(Ok(found)) = timeout(bound, lookup_host(&*name)).await {
+                let addresses: Vec<SocketAddr> = found.collect();
+                if let (false, Some(known)) = (addresses.is_empty(), self.names.borrow_mut().get_mut(&name)) {
+                    (known.addresses, known.at) = (addresses, Instant::now());
+                }
+            }
         }
+    }
+
+    /// A new connection.
+    pub async fn connect(&self, address: &Address, timeouts: &Timeouts) -> Result<Open, ConnectError> {
+        self.open(address, timeouts.dns, timeouts.connect).await
+    }
+
+    /// The same, with the bounds for a name's look-up and for the connection itself.
+    pub async fn open(
+        &self,
+        address: &Address,
+        dns: Duration,
+        connect: Duration,
+    ) -> Result<Open, ConnectError> {
+        let (stream, to) = match address {
+            Address::Ip(address) => (within(connect, Stream::connect_tcp(*address)).await?, None),
+            Address::Unix(path) => (within(connect, Stream::connect_unix(path)).await?, None),
+            Address::Name(name) => {
+                let to = self.resolve(name, dns).await?;
+                let stream = within(connect, Stream::connect_tcp(to)).await?;
+                (stream, Some(Named { name: name.clone(), address: to }))
+            }
+        };
+        Ok(Open { stream, to })
+    }
+
+    /// An address of a name, in turns; asked of the resolver again when the answer is old.
+    async fn resolve(&self, name: &Arc<str>, bound: Duration) -> Result<SocketAddr, ConnectError> {
+        if let Some(address) = self.resolved(name, Instant::now()) {
+            return Ok(address);
+        }
+        let addresses: Vec<SocketAddr> = match timeout(bound, lookup_host(&**name)).await {
+            Err(_) => return Err(ConnectError::DnsTimedOut),
+            Ok(Err(error)) => return Err(ConnectError::Dns(error)),
+            Ok(Ok(addresses)) => addresses.collect(),
+        };
+        if addresses.is_empty() {
+            return Err(ConnectError::Dns(io::ErrorKind::NotFound.into()));
+        }
+        let mut names = self.names.borrow_mut();
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        let turn = names.get(name).map_or(0, |known| known.turn);
+        names.insert(name.clone(), Resolved { addresses, at: Instant::now(), turn });
+        drop(names);
+        self.resolved(name, Instant::now()).ok_or_else(|| ConnectError::Dns(io::ErrorKind::NotFound.into()))
+    }
+
+    fn resolved(&self, name: &Arc<str>, now: Instant) -> Option<SocketAddr> {
+        let mut names = self.names.borrow_mut();
+        let known =
+            names.get_mut(name).filter(|known| now.saturating_duration_since(known.at) < NAME_HOLDS)?;
+        known.turn = known.turn.wrapping_add(1);
+        Some(known.addresses[known.turn % known.addresses.len()])
     }
 }
 
+/// Why there is no connection.
 #[derive(Debug)]
 pub enum ConnectError {
+    Dns(io::Error),
+    DnsTimedOut,
     Failed(io::Error),
     TimedOut,
 }
 
-/// What a lease is taken under.
-#[derive(Clone, Copy)]
-pub struct Terms<'a> {
-    pub limits: &'a Limits,
-    pub connect: Duration,
-    pub idle: Duration,
-}
-
-/// A kept connection if there is one, else none.
-pub async fn pooled(pool: &Rc<Pool>, address: &Address, terms: Terms<'_>) -> Option<Lease> {
-    let now = Instant::now();
-    loop {
-        let mut connection = pool.take(address, now, terms.idle)?;
-        // One that was given back a moment ago may still have to notice that its response is over.
-        let ready =
-            connection.is_ready() || matches!(timeout(terms.connect, connection.ready()).await, Ok(Ok(())));
-        if ready {
-            let most_idle = terms.limits.upstream_idle;
-            return Some(Lease { connection, address: address.clone(), pool: pool.clone(), most_idle });
-        }
+async fn within(
+    bound: Duration,
+    opening: impl Future<Output = io::Result<Stream>>,
+) -> Result<Stream, ConnectError> {
+    match timeout(bound, opening).await {
+        Ok(opened) => opened.map_err(ConnectError::Failed),
+        Err(_) => Err(ConnectError::TimedOut),
     }
-}
-
-/// A new connection, and a task on this thread that drives it.
-pub async fn connect(pool: &Rc<Pool>, address: &Address, terms: Terms<'_>) -> Result<Lease, ConnectError> {
-    let opened = match timeout(terms.connect, open(address)).await {
-        Ok(opened) => opened.map_err(ConnectError::Failed)?,
-        Err(_) => return Err(ConnectError::TimedOut),
-    };
-    let mut builder = http1::Builder::new();
-    builder.max_header_size(terms.limits.header_bytes);
-    if terms.limits.headers != crate::proxy::HEADERS_WITHOUT_ALLOCATION {
-        builder.max_headers(terms.limits.headers);
-    }
-    let (connection, driver) = builder
-        .handshake(TokioIo::new(opened))
-        .await
-        .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
-    tokio::task::spawn_local(async move {
-        // Whoever waits for the response learns of a fault; on an idle connection it means nothing.
-        let _ = driver.await;
-    });
-    let most_idle = terms.limits.upstream_idle;
-    Ok(Lease { connection, address: address.clone(), pool: pool.clone(), most_idle })
-}
-
-async fn open(address: &Address) -> io::Result<TcpStream> {
-    let stream = match address {
-        Address::Ip(address) => TcpStream::connect(address).await?,
-        Address::Name(name) => TcpStream::connect(&**name).await?,
-    };
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }

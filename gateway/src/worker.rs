@@ -3,27 +3,31 @@
 
 use crate::access_log::AccessLog;
 use crate::active::Active;
+use crate::balance::mix;
+use crate::clock::Clock;
+use crate::http1::buffer::Buffers;
 use crate::metrics::Metrics;
-use crate::proxy::{Client, HEADERS_WITHOUT_ALLOCATION, handle};
-use crate::stall::StallGuard;
+use crate::proxy::{Client, serve};
+use crate::stream::Stream;
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
-use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
+
+/// Up to this many fields of a message are parsed on the stack; a larger bound costs an allocation.
+pub const FIELDS_ON_STACK: usize = 100;
 
 /// What the threads share.
 #[derive(Debug)]
@@ -40,18 +44,25 @@ pub struct Shared {
 
 /// How often idle upstream connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the wall clock is read: its seconds stand in `Date` fields.
+const TICK: Duration = Duration::from_secs(1);
 /// After an accept that failed, most likely for want of file descriptors; to try at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub struct Worker {
     pub thread: usize,
     pub shared: Arc<Shared>,
-    pub pool: Rc<Pool>,
+    pub pool: Pool,
+    pub buffers: RefCell<Buffers>,
+    /// Where heads are put together.
+    pub scratch: RefCell<Vec<u8>>,
+    clock: RefCell<Clock>,
     view: RefCell<Rc<View>>,
     ids: RequestIds,
     turn: Cell<usize>,
     unsampled: Cell<u32>,
-    open: Cell<usize>,
+    chance: Cell<u64>,
+    seats: RefCell<Seats>,
     closed: Notify,
     stopping: Cell<bool>,
     stop: Notify,
@@ -69,12 +80,12 @@ impl View {
 
 /// Serves until `stop` says so and all requests under way are over, or their time is.
 pub fn run(thread: usize, shared: Arc<Shared>, listener: std::net::TcpListener, stop: watch::Receiver<bool>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(thread, %error, "no runtime for a thread"),
     };
-    LocalSet::new().block_on(&runtime, async move {
+    runtime.block_on(async move {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(thread, %error, "no listener for a thread"),
@@ -82,6 +93,7 @@ pub fn run(thread: usize, shared: Arc<Shared>, listener: std::net::TcpListener, 
         let worker = Rc::new(Worker::new(thread, shared));
         spawn_local(watch_for_stop(worker.clone(), stop));
         spawn_local(sweep(worker.clone()));
+        spawn_local(tick(worker.clone()));
         accept(&worker, listener).await;
         drain(&worker).await;
     });
@@ -92,12 +104,16 @@ impl Worker {
         let view = Rc::new(View(shared.active.load_full()));
         Worker {
             thread,
-            pool: Rc::default(),
+            pool: Pool::default(),
+            buffers: RefCell::default(),
+            scratch: RefCell::default(),
+            clock: RefCell::new(Clock::read()),
             view: RefCell::new(view),
             ids: RequestIds::new(shared.seed, thread),
             turn: Cell::new(thread),
             unsampled: Cell::new(0),
-            open: Cell::new(0),
+            chance: Cell::new(mix(shared.seed ^ thread as u64)),
+            seats: RefCell::default(),
             closed: Notify::new(),
             stopping: Cell::new(false),
             stop: Notify::new(),
@@ -119,15 +135,32 @@ impl Worker {
         at.saturating_duration_since(self.shared.epoch).as_millis() as u64
     }
 
-    pub fn new_request_id(&self) -> HeaderValue {
+    /// Milliseconds since 1970.
+    pub fn unix_ms(&self, at: Instant) -> u64 {
+        self.clock.borrow().unix_ms(at)
+    }
+
+    /// Now, as in a `Date` field.
+    pub fn date(&self) -> Rc<str> {
+        self.clock.borrow().date()
+    }
+
+    pub fn new_request_id(&self) -> RequestId {
         self.ids.next()
     }
 
-    /// Round robin over the addresses of whichever upstream asks; threads start apart.
+    /// Round robin over the instances of whichever upstream asks; threads start apart.
     pub fn next_turn(&self) -> usize {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         turn
+    }
+
+    /// A number by chance; good enough to spread load, and not to keep a secret.
+    pub fn chance(&self) -> u64 {
+        let state = self.chance.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.chance.set(state);
+        mix(state)
     }
 
     /// True for one request in so many.
@@ -153,6 +186,10 @@ impl Worker {
     fn connections_max(&self) -> usize {
         self.view().active().server.limits.connections.div_ceil(self.shared.threads)
     }
+
+    fn open(&self) -> usize {
+        self.seats.borrow().taken
+    }
 }
 
 async fn watch_for_stop(worker: Rc<Worker>, mut stop: watch::Receiver<bool>) {
@@ -160,12 +197,26 @@ async fn watch_for_stop(worker: Rc<Worker>, mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
     worker.stopping.set(true);
     worker.stop.notify_waiters();
+    // Those that wait for a request look whether they still should.
+    for waker in worker.seats.borrow().wakers.iter().flatten() {
+        waker.wake_by_ref();
+    }
 }
 
 async fn sweep(worker: Rc<Worker>) {
     loop {
         sleep(SWEEP_EVERY).await;
-        worker.pool.sweep(Instant::now(), worker.view().active().server.timeouts.upstream_idle);
+        let view = worker.view();
+        let timeouts = &view.active().server.timeouts;
+        worker.pool.refresh_names(timeouts.dns).await;
+        worker.pool.sweep(Instant::now(), timeouts.upstream_idle);
+    }
+}
+
+async fn tick(worker: Rc<Worker>) {
+    loop {
+        sleep(TICK).await;
+        *worker.clock.borrow_mut() = Clock::read();
     }
 }
 
@@ -173,7 +224,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
     let mut stopped = pin!(worker.stopped());
     loop {
         let next = async {
-            while worker.open.get() >= worker.connections_max() {
+            while worker.open() >= worker.connections_max() {
                 worker.closed.notified().await;
             }
             listener.accept().await
@@ -195,79 +246,79 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
 
 /// Serves a connection in a task of its own.
 fn open(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    let counted = Counted::new(worker.clone());
-    spawn_local(async move {
-        if let Err(error) = serve(&counted.worker, stream, peer).await {
-            tracing::debug!(%peer, %error, "a client connection ended early");
-        }
-    });
-}
-
-async fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> hyper::Result<()> {
-    let view = worker.view();
-    let server = &view.active().server;
+    let seat = Seat::take(worker.clone());
     let _ = stream.set_nodelay(true);
     let ip = peer.ip().to_canonical();
-    let ip_text = HeaderValue::from_str(&ip.to_string()).expect("an address makes a field value");
-    let client = Rc::new(Client { ip, ip_text });
-
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(server.timeouts.client_header);
-    builder.max_header_size(server.limits.header_bytes);
-    if server.limits.headers != HEADERS_WITHOUT_ALLOCATION {
-        builder.max_headers(server.limits.headers);
-    }
-    let io = TokioIo::new(StallGuard::new(stream, server.timeouts.client_write));
-    let service = service_fn(|request| {
-        let answer = handle(worker.clone(), client.clone(), request);
-        async { Ok::<_, Infallible>(answer.await) }
+    let client = Client { ip, ip_text: ip.to_string().into(), scheme: "http" };
+    spawn_local(async move {
+        poll_fn(|cx| {
+            seat.wake_with(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        serve(&seat.worker, Stream::Tcp(stream), client).await;
     });
-    let mut connection = pin!(builder.serve_connection(io, service));
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => return ended,
-        () = worker.stopped() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
 }
 
 /// Waits for the connections to end, but not for ever.
 async fn drain(worker: &Rc<Worker>) {
     let all_closed = async {
-        while worker.open.get() > 0 {
+        while worker.open() > 0 {
             worker.closed.notified().await;
         }
     };
     let bound = worker.view().active().server.timeouts.drain;
     if timeout(bound, all_closed).await.is_err() {
-        tracing::warn!(
-            thread = worker.thread,
-            open = worker.open.get(),
-            "stopped before all requests were over"
-        );
+        let open = worker.open();
+        tracing::warn!(thread = worker.thread, open, "stopped before all requests were over");
     }
+}
+
+/// Who is connected, so that all can be told of a stop at once.
+#[derive(Default)]
+struct Seats {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+    taken: usize,
 }
 
 /// An open connection, counted until it is dropped.
-struct Counted {
+struct Seat {
     worker: Rc<Worker>,
+    number: usize,
 }
 
-impl Counted {
-    fn new(worker: Rc<Worker>) -> Counted {
+impl Seat {
+    fn take(worker: Rc<Worker>) -> Seat {
         let counts = worker.shared.metrics.threads.of(worker.thread);
         counts.connections.add(1);
         counts.connections_open.add(1);
-        worker.open.set(worker.open.get() + 1);
-        Counted { worker }
+        let mut seats = worker.seats.borrow_mut();
+        seats.taken += 1;
+        let number = seats.free.pop().unwrap_or_else(|| {
+            seats.wakers.push(None);
+            seats.wakers.len() - 1
+        });
+        drop(seats);
+        Seat { worker, number }
+    }
+
+    /// A task keeps its waker for as long as it lives.
+    fn wake_with(&self, waker: &Waker) {
+        self.worker.seats.borrow_mut().wakers[self.number] = Some(waker.clone());
     }
 }
 
-impl Drop for Counted {
+impl Drop for Seat {
     fn drop(&mut self) {
         let worker = &self.worker;
         worker.shared.metrics.threads.of(worker.thread).connections_open.subtract(1);
-        worker.open.set(worker.open.get() - 1);
+        let mut seats = worker.seats.borrow_mut();
+        let waker = seats.wakers[self.number].take();
+        seats.free.push(self.number);
+        seats.taken -= 1;
+        drop(seats);
+        drop(waker);
         worker.closed.notify_one();
     }
 }
@@ -278,6 +329,16 @@ struct RequestIds {
     count: Cell<u64>,
 }
 
+/// An id that was made here.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId([u8; 32]);
+
+impl RequestId {
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl RequestIds {
     fn new(seed: u64, thread: usize) -> RequestIds {
         // Mixed, so that no id gives the limiters' secret away.
@@ -285,13 +346,13 @@ impl RequestIds {
         RequestIds { start: hex(start), count: Cell::new(0) }
     }
 
-    fn next(&self) -> HeaderValue {
+    fn next(&self) -> RequestId {
         let count = self.count.get() + 1;
         self.count.set(count);
         let mut id = [0; 32];
         id[..16].copy_from_slice(&self.start);
         id[16..].copy_from_slice(&hex(count));
-        HeaderValue::from_bytes(&id).expect("hexadecimal digits make a field value")
+        RequestId(id)
     }
 }
 

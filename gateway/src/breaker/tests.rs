@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const RULE: Rule = Rule { failures: 3, open_ms: 1000, half_open_max: 2 };
+const RULE: Rule = Rule::in_a_row(3, 1000, 2);
 
 fn pass(breaker: &mut Breaker, now_ms: u64) -> Permit {
     match breaker.admit(now_ms) {
@@ -40,6 +40,30 @@ fn failures_in_a_row_open_it() {
     assert_eq!(fail(&mut breaker, 5), Some(State::Open));
     assert_eq!(breaker.admit(5), Admission::Refused { retry_after_ms: 1000 });
     assert_eq!(breaker.admit(1004), Admission::Refused { retry_after_ms: 1 });
+}
+
+#[test]
+fn a_share_of_failures_opens_it() {
+    let share = Share { percent: 50, window_ms: 1000, requests_min: 4 };
+    let rule = Rule { share: Some(share), ..Rule::in_a_row(100, 1000, 1) };
+    let mut breaker = Breaker::new(rule);
+    let settle = |breaker: &mut Breaker, outcome, now_ms| {
+        let permit = pass(breaker, now_ms);
+        breaker.settle(permit, outcome, now_ms)
+    };
+    assert_eq!(settle(&mut breaker, Outcome::Failure, 0), None);
+    assert_eq!(settle(&mut breaker, Outcome::Failure, 0), None);
+    assert_eq!(settle(&mut breaker, Outcome::Success, 0), None, "too few to say");
+    // A window later the old ones do not count any more.
+    for _ in 0..3 {
+        assert_eq!(settle(&mut breaker, Outcome::Success, 1500), None);
+    }
+    assert_eq!(settle(&mut breaker, Outcome::GivenUp, 1500), None);
+    assert_eq!(settle(&mut breaker, Outcome::Failure, 1600), None);
+    assert_eq!(settle(&mut breaker, Outcome::Failure, 1700), None);
+    assert_eq!(settle(&mut breaker, Outcome::Failure, 1800), Some(State::Open));
+    assert_eq!(settle(&mut breaker, Outcome::Success, 2800), Some(State::Closed));
+    assert_eq!(settle(&mut breaker, Outcome::Failure, 2800), None, "a new window begins");
 }
 
 #[test]
@@ -123,7 +147,7 @@ proptest! {
         half_open_max in 1u32..4,
         steps in prop::collection::vec(step(), 0..200),
     ) {
-        let rule = Rule { failures, open_ms, half_open_max };
+        let rule = Rule::in_a_row(failures, open_ms, half_open_max);
         let mut breaker = Breaker::new(rule);
         let mut now_ms = 0;
         let mut opened_ms = None;

@@ -43,14 +43,14 @@ fn a_file_is_read() {
     assert_eq!(config.access_log, AccessLog { output: LogOutput::Off, sample_one_in: 1 });
     let [upstream] = &config.upstreams[..] else { panic!("one upstream") };
     assert_eq!(upstream.addresses[1], Address::Name("origin.example:9001".into()));
-    assert_eq!(upstream.breaker, Some(breaker::Rule { failures: 5, open_ms: 1000, half_open_max: 2 }));
+    assert_eq!(upstream.breaker, Some(breaker::Rule::in_a_row(5, 1000, 2)));
     let [all, users] = &config.routes[..] else { panic!("two routes") };
     assert_eq!((&all.rule.host, all.rule.methods), (&HostPattern::Any, Methods::ALL));
     assert_eq!(users.rule.host, HostPattern::Under("example.com".into()));
     assert!(users.rule.methods.contains(Verb::Head) && !users.rule.methods.contains(Verb::Put));
     let limit = users.limit.as_ref().expect("a limit");
     assert_eq!(limit.by, LimitBy::Header(HeaderName::from_static("x-api-key")));
-    assert!(users.strip_prefix && !all.strip_prefix);
+    assert_eq!((&users.rewrite, &all.rewrite), (&Rewrite::Strip, &Rewrite::None));
 }
 
 #[test]
@@ -95,6 +95,83 @@ fn faults_between_two_values_are_found() {
     assert_eq!(add("[access_log]\noutput = \"file\"\n"), "23:10: `output = \"file\"` needs `file`");
     assert_eq!(add("[access_log]\nfile = \"x\"\n"), "23:8: `file` needs `output = \"file\"`");
     assert_eq!(add("[server.limits]\nheader_bytes = 1\n"), "23:16: must be from 8192 to 1048576");
+}
+
+/// A file with one more route of these lines.
+fn with_route(lines: &str) -> Result<Config, String> {
+    Config::parse(&format!("{SMALL}[[route]]\nname = \"x\"\n{lines}\n")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn routes_are_read_in_all_their_forms() {
+    let route = |lines: &str| with_route(lines).expect(lines).routes.pop().expect("a route");
+    let exact = route("path = \"/users/{id}\"\nupstream = \"shop\"\nrewrite = \"/u/{id}\"\nrequest_ms = 5");
+    assert!(exact.rule.exact && matches!(exact.rewrite, Rewrite::To(_)));
+    assert_eq!(exact.request_timeout, Some(Duration::from_millis(5)));
+    let split = route(
+        "prefix = \"/s\"\nsplit = [{ upstream = \"shop\", weight = 9 }, { upstream = \"shop\", weight = 1 }]\n\
+         headers = { X-Canary = \"*\" }\nquery = { v = \"2\" }",
+    );
+    assert!(matches!(&split.action, Action::Pass(shares) if shares.len() == 2));
+    assert_eq!(split.rule.conditions.len(), 2);
+    assert_eq!(split.rule.conditions[0].name, "x-canary");
+    let moved = route("prefix = \"/old\"\nredirect = { to = \"https://{host}/new{rest}\", status = 301 }");
+    assert!(matches!(moved.action, Action::Redirect { status: 301, .. }));
+    let fields = route(
+        "prefix = \"/f\"\nupstream = \"shop\"\nrequest_headers = { remove = [\"Cookie\"], set = { X-Team = \"a\" } }",
+    );
+    assert_eq!(fields.request_fields.remove, ["Cookie"]);
+}
+
+#[test]
+fn routes_that_make_no_sense_are_named() {
+    let fault = |lines: &str| with_route(lines).map(|_| ()).expect_err(lines);
+    for (lines, expect) in [
+        ("upstream = \"shop\"", "22:1: needs `prefix` or `path`"),
+        ("prefix = \"/x\"\npath = \"/x\"\nupstream = \"shop\"", "25:8: `path` and `prefix` exclude"),
+        ("prefix = \"/x\"", "22:1: needs `upstream`, `split` or `redirect`"),
+        ("prefix = \"/x/{id\"\nupstream = \"shop\"", "24:10: a parameter takes a whole segment"),
+        ("prefix = \"/{a}/{a}\"\nupstream = \"shop\"", "24:10: a second parameter"),
+        ("prefix = \"/x\"\nupstream = \"shop\"\nrewrite = \"/{id}\"", "26:11: `{id}` is no parameter"),
+        ("prefix = \"/x\"\nredirect = { to = \"/y\", status = 200 }", "25:34: must be 301"),
+        (
+            "prefix = \"/x\"\nupstream = \"shop\"\nrequest_headers = { set = { Host = \"y\" } }",
+            "26:36: `Host` is no field",
+        ),
+        ("prefix = \"/x\"\nsplit = []", "25:9: must list 1 to 16 shares"),
+    ] {
+        assert!(fault(lines).starts_with(expect), "{lines}\n  gave {}\n  not  {expect}", fault(lines));
+    }
+}
+
+#[test]
+fn upstreams_are_read_in_all_their_forms() {
+    let with = |lines: &str| {
+        let text = format!("{SMALL}[[upstream]]\nname = \"y\"\n{lines}\n");
+        Config::parse(&text).map_err(|error| error.to_string())
+    };
+    let two = "addresses = [\"unix:/run/a.sock\", \"127.0.0.1:2\"]\n";
+    let upstream = with(&format!(
+        "{two}weights = [3, 1]\nbalance = \"hash:header:X-User\"\nretry = {{ attempts = 2 }}\n\
+         health = {{ path = \"/healthz\" }}\nin_flight_max = 9\nslow_start_ms = 10\n\
+         breaker = {{ failures = 5, open_ms = 1, half_open_max = 1, percent = 50 }}"
+    ));
+    let upstream = upstream.expect("a valid file").upstreams.pop().expect("an upstream");
+    assert_eq!(upstream.addresses[0], Address::Unix(Path::new("/run/a.sock").into()));
+    assert_eq!((&upstream.weights[..], upstream.in_flight_max), (&[3, 1][..], Some(9)));
+    assert!(upstream.breaker.is_some_and(|rule| rule.share.is_some()));
+    for (lines, expect) in [
+        (format!("{two}weights = [1]"), "25:11: must list a weight for each"),
+        (format!("{two}balance = \"best\""), "25:11: must be \"round-robin\""),
+        ("addresses = [\"unix:a\"]".into(), "24:14: `unix:a` is no address"),
+        (
+            format!("{two}breaker = {{ failures = 5, open_ms = 1, half_open_max = 1, window_ms = 9 }}"),
+            "25:71: needs `percent`",
+        ),
+    ] {
+        let fault = with(&lines).map(|_| ()).expect_err(&lines);
+        assert!(fault.starts_with(expect), "{lines}\n  gave {fault}\n  not  {expect}");
+    }
 }
 
 #[test]

@@ -2,11 +2,9 @@
 
 use super::Client;
 use crate::access_log::Entry;
-use crate::headers::X_REQUEST_ID;
+use crate::http1::request::RequestHead;
 use crate::route::RouteId;
 use crate::worker::{View, Worker};
-use http::header::{HOST, HeaderMap, HeaderValue};
-use http::{Method, Uri, request};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -18,7 +16,10 @@ pub struct Account {
     worker: Rc<Worker>,
     view: Rc<View>,
     pub started: Instant,
+    ended: Option<Instant>,
     pub route: Option<RouteId>,
+    /// The place in the configuration's list.
+    pub upstream: Option<usize>,
     /// 0 until there is a response.
     pub status: u16,
     pub body_bytes: u64,
@@ -31,49 +32,85 @@ pub struct Account {
 /// What a log line says of the request as it came.
 struct Logged {
     client: Rc<Client>,
-    method: Method,
-    uri: Uri,
-    host: Option<HeaderValue>,
-    request_id: Option<HeaderValue>,
+    method: Box<str>,
+    target: Box<str>,
+    host: Box<str>,
+    request_id: Box<[u8]>,
+    address: Option<Box<str>>,
 }
 
 impl Account {
-    pub fn open(worker: &Rc<Worker>, view: &Rc<View>, client: &Rc<Client>, head: &request::Parts) -> Account {
+    pub fn open(
+        worker: &Rc<Worker>,
+        view: &Rc<View>,
+        client: &Rc<Client>,
+        head: &RequestHead<'_, '_>,
+    ) -> Account {
+        let mut account = Account::open_unread(worker, view, client);
+        account.is_head = head.method == "HEAD";
+        if let Some(logged) = &mut account.logged {
+            logged.method = head.method.into();
+            logged.host = head.host.unwrap_or_default().into();
+            logged.target = match head.query {
+                Some(query) => [head.path, "?", query].concat().into(),
+                None => head.path.into(),
+            };
+        }
+        account
+    }
+
+    /// For a request of which nothing could be understood.
+    pub fn open_unread(worker: &Rc<Worker>, view: &Rc<View>, client: &Rc<Client>) -> Account {
         let logged = worker.shared.log.is_on().then(|| {
             Box::new(Logged {
                 client: client.clone(),
-                method: head.method.clone(),
-                uri: head.uri.clone(),
-                host: head.headers.get(HOST).cloned(),
-                request_id: head.headers.get(X_REQUEST_ID).cloned(),
+                method: "".into(),
+                target: "".into(),
+                host: "".into(),
+                request_id: Box::default(),
+                address: None,
             })
         });
         Account {
             worker: worker.clone(),
             view: view.clone(),
             started: Instant::now(),
+            ended: None,
             route: None,
+            upstream: None,
             status: 0,
             body_bytes: 0,
             reason: None,
-            is_head: head.method == Method::HEAD,
+            is_head: false,
             logged,
         }
     }
 
-    /// When the whole request has to be over.
-    pub fn deadline(&self) -> Instant {
-        self.started + self.view.active().server.timeouts.request
+    /// The configuration that the request is served under, to its end.
+    pub fn view(&self) -> Rc<View> {
+        self.view.clone()
     }
 
     /// The id as the upstream gets it.
-    pub fn set_request_id(&mut self, headers: &HeaderMap) {
+    pub fn set_request_id(&mut self, id: &[u8]) {
         if let Some(logged) = &mut self.logged {
-            logged.request_id = headers.get(X_REQUEST_ID).cloned();
+            logged.request_id = id.into();
         }
     }
 
-    fn log(&self, logged: &Logged, status: u16) {
+    /// The instance that answered, or was asked last.
+    pub fn set_address(&mut self, address: &crate::config::Address) {
+        if let Some(logged) = &mut self.logged {
+            logged.address = Some(address.to_string().into());
+        }
+    }
+
+    /// Ends the account at a time that is known already.
+    pub fn close(mut self, now: Instant) {
+        self.ended = Some(now);
+    }
+
+    fn log(&self, logged: &Logged, status: u16, duration_us: u128) {
         let active = self.view.active();
         if status < 500 && !self.worker.is_sampled(active.access_log.sample_one_in) {
             return;
@@ -83,14 +120,15 @@ impl Account {
         let written = self.worker.shared.log.write(&Entry {
             time_ms: now.as_millis(),
             client: logged.client.ip_text.as_bytes(),
-            method: logged.method.as_str(),
-            host: logged.host.as_ref().map_or(b"", HeaderValue::as_bytes),
-            target: logged.uri.path_and_query().map_or("", |target| target.as_str()),
-            request_id: logged.request_id.as_ref().map_or(b"", HeaderValue::as_bytes),
+            method: &logged.method,
+            host: logged.host.as_bytes(),
+            target: &logged.target,
+            request_id: &logged.request_id,
             route: route.map(|route| route.name.as_str()),
-            upstream: route.map(|route| active.upstreams[route.upstream].name.as_str()),
+            upstream: self.upstream.map(|place| active.upstreams[place].name.as_str()),
+            address: logged.address.as_deref(),
             status,
-            duration_us: self.started.elapsed().as_micros(),
+            duration_us,
             body_bytes: self.body_bytes,
             reason: self.reason,
         });
@@ -104,15 +142,16 @@ impl Drop for Account {
     fn drop(&mut self) {
         if self.status == 0 {
             self.status = CLIENT_WENT_AWAY;
-            self.reason = Some("the client went away");
+            self.reason.get_or_insert("the client went away");
         }
         let counts = match self.route {
             Some(id) => &*self.view.active().routes[id.index()].counts,
             None => &self.worker.shared.metrics.unrouted,
         };
-        counts.of(self.worker.thread).request(self.status, self.started.elapsed());
+        let duration = self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
+        counts.of(self.worker.thread).request(self.status, duration);
         if let Some(logged) = &self.logged {
-            self.log(logged, self.status);
+            self.log(logged, self.status, duration.as_micros());
         }
     }
 }

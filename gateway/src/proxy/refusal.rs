@@ -1,112 +1,239 @@
 //! The gateway's own answers: why a request was not passed on, or came back without an upstream's answer.
 
-use super::body::Content;
-use super::exchange::Failure;
+use crate::http1::body::BadBody;
+use crate::http1::onward::{push_decimal, status_line};
+use crate::http1::request::BadRequest;
+use crate::http1::response::BadResponse;
+use crate::path::BadPath;
 use crate::route::Methods;
-use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use std::borrow::Cow;
 
+/// Why a request has no answer of an upstream.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    BadHost,
-    BadFraming,
-    BadPath,
-    NoTunnel,
+    Bad(BadRequest),
+    HeadTooSlow,
+    BadPath(BadPath),
     NoRoute,
     WrongMethod(Methods),
-    Limited { retry_after_ms: u64 },
-    BreakerOpen { retry_after_ms: u64 },
+    Limited {
+        retry_after_ms: u64,
+    },
+    /// Every instance of the upstream is given a rest.
+    Resting {
+        retry_after_ms: u64,
+    },
+    /// As many requests wait for this upstream as may.
+    Overloaded {
+        retry_after_ms: u64,
+    },
     BodyTooLarge,
     Failed(Failure),
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Refusal {
-        Refusal::Failed(failure)
+/// Why an exchange with an upstream failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    Dns,
+    DnsTimeout,
+    Connect,
+    ConnectTimeout,
+    /// The upstream did not take the request in time.
+    WriteTimeout,
+    /// The upstream had the whole request, and said nothing for too long.
+    ResponseTimeout,
+    /// The upstream paused for too long within its answer.
+    PauseTimeout,
+    /// The whole request took too long.
+    RequestTimeout,
+    /// The upstream closed the connection without an answer.
+    Closed,
+    BadResponse(BadResponse),
+    /// The upstream's answer broke off, or went on as it may not.
+    BrokeOff(BadBody),
+    /// An answer that says to try elsewhere.
+    Unavailable(u16),
+    ClientSlow,
+    ClientGone,
+    /// The client takes nothing of the answer.
+    ClientStalled,
+    BadBody(BadBody),
+}
+
+impl Failure {
+    /// Whether the upstream is to blame.
+    pub(super) fn is_of_upstream(self) -> bool {
+        !matches!(
+            self,
+            Failure::ClientSlow | Failure::ClientGone | Failure::ClientStalled | Failure::BadBody(_)
+        )
+    }
+
+    fn status(self) -> u16 {
+        match self {
+            Failure::Dns | Failure::Connect | Failure::Closed => 502,
+            Failure::BadResponse(_) | Failure::BrokeOff(_) => 502,
+            Failure::DnsTimeout | Failure::ConnectTimeout | Failure::WriteTimeout => 504,
+            Failure::ResponseTimeout | Failure::PauseTimeout | Failure::RequestTimeout => 504,
+            Failure::Unavailable(status) => status,
+            Failure::ClientSlow => 408,
+            Failure::ClientGone | Failure::ClientStalled => 499,
+            Failure::BadBody(BadBody::TooLarge) => 413,
+            Failure::BadBody(_) => 400,
+        }
+    }
+
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Failure::Dns => "the upstream's name leads nowhere",
+            Failure::DnsTimeout => "the upstream's name was not found in time",
+            Failure::Connect => "no connection to the upstream",
+            Failure::ConnectTimeout => "no connection to the upstream in time",
+            Failure::WriteTimeout => "the upstream did not take the request in time",
+            Failure::ResponseTimeout => "no answer from the upstream in time",
+            Failure::PauseTimeout => "the upstream paused for too long",
+            Failure::RequestTimeout => "the request took too long",
+            Failure::Closed => "the upstream broke off without an answer",
+            Failure::BadResponse(bad) => bad.reason(),
+            Failure::BrokeOff(_) => "the upstream broke off its response",
+            Failure::Unavailable(_) => "the upstream is not available",
+            Failure::ClientSlow => "the request body took too long",
+            Failure::ClientGone => "the client went away",
+            Failure::ClientStalled => "the client took too long to read",
+            Failure::BadBody(BadBody::TooLarge) => "the request body is too large",
+            Failure::BadBody(BadBody::Truncated) => "the request body broke off",
+            Failure::BadBody(_) => "the request body is not valid",
+        }
     }
 }
 
 impl Refusal {
-    pub(super) fn status(&self) -> StatusCode {
+    fn status(&self) -> u16 {
         match self {
-            Refusal::BadHost | Refusal::BadFraming | Refusal::BadPath => StatusCode::BAD_REQUEST,
-            Refusal::NoTunnel => StatusCode::NOT_IMPLEMENTED,
-            Refusal::NoRoute => StatusCode::NOT_FOUND,
-            Refusal::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::BreakerOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Failed(failure) => match failure {
-                Failure::ConnectTimeout | Failure::ResponseTimeout | Failure::RequestTimeout => {
-                    StatusCode::GATEWAY_TIMEOUT
-                }
-                Failure::Connect | Failure::Broken => StatusCode::BAD_GATEWAY,
-                Failure::ClientSlow => StatusCode::REQUEST_TIMEOUT,
-                Failure::ClientBroken => StatusCode::BAD_REQUEST,
-                Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            },
+            Refusal::Bad(bad) => bad.status(),
+            Refusal::HeadTooSlow => 408,
+            Refusal::BadPath(BadPath::TooLong) => 414,
+            Refusal::BadPath(_) => 400,
+            Refusal::NoRoute => 404,
+            Refusal::WrongMethod(_) => 405,
+            Refusal::Limited { .. } => 429,
+            Refusal::Resting { .. } | Refusal::Overloaded { .. } => 503,
+            Refusal::BodyTooLarge => 413,
+            Refusal::Failed(failure) => failure.status(),
         }
     }
 
     /// For the client and for the access log; says nothing about the inside of the network.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Refusal::BadHost => "the request does not name one host",
-            Refusal::BadFraming => "the request has both a length and a transfer coding",
-            Refusal::BadPath => "the path is not valid",
-            Refusal::NoTunnel => "tunnels are not offered",
+            Refusal::Bad(bad) => bad.reason(),
+            Refusal::HeadTooSlow => "the head of the request took too long",
+            Refusal::BadPath(_) => "the path is not valid",
             Refusal::NoRoute => "no route",
             Refusal::WrongMethod(_) => "no route for this method",
             Refusal::Limited { .. } => "too many requests",
-            Refusal::BreakerOpen { .. } => "the upstream is given a rest",
+            Refusal::Resting { .. } => "the upstream is given a rest",
+            Refusal::Overloaded { .. } => "too many requests wait for the upstream",
             Refusal::BodyTooLarge => "the request body is too large",
-            Refusal::Failed(failure) => match failure {
-                Failure::Connect => "no connection to the upstream",
-                Failure::ConnectTimeout => "no connection to the upstream in time",
-                Failure::ResponseTimeout => "no answer from the upstream in time",
-                Failure::RequestTimeout => "the request took too long",
-                Failure::Broken => "the upstream broke off or made no sense",
-                Failure::ClientSlow => "the request body took too long",
-                Failure::ClientBroken => "the request body broke off",
-                Failure::BodyTooLarge => "the request body is too large",
-            },
+            Refusal::Failed(failure) => failure.reason(),
         }
     }
 
-    pub(super) fn response(&self) -> Response<Content> {
-        let mut response = text(self.status(), self.reason());
-        let headers = response.headers_mut();
+    pub(super) fn is_of_a_client_that_left(&self) -> bool {
+        matches!(self, Refusal::Failed(Failure::ClientGone | Failure::ClientStalled))
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        let mut answer = Answer::text(self.status(), self.reason());
         match self {
-            Refusal::WrongMethod(allowed) => {
-                let names = HeaderValue::from_str(&allowed.to_string());
-                headers.insert(ALLOW, names.expect("names of methods make a field value"));
-            }
-            Refusal::Limited { retry_after_ms } | Refusal::BreakerOpen { retry_after_ms } => {
+            Refusal::WrongMethod(allowed) => answer.field = Some(("allow", allowed.to_string())),
+            Refusal::Limited { retry_after_ms }
+            | Refusal::Resting { retry_after_ms }
+            | Refusal::Overloaded { retry_after_ms } => {
                 // Whole seconds, rounded up: who waits as told is not early.
-                headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1000).max(1)));
-            }
-            // Where the next request begins is not certain any more.
-            Refusal::BadHost | Refusal::BadFraming => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                answer.field = Some(("retry-after", retry_after_ms.div_ceil(1000).max(1).to_string()));
             }
             _ => {}
         }
-        response
+        answer
     }
 }
 
-/// The answer to the check of readiness.
-pub(super) fn ready(stopping: bool) -> Response<Content> {
-    match stopping {
-        true => text(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        false => text(StatusCode::OK, "ready"),
+/// A response of the gateway's own.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    field: Option<(&'static str, String)>,
+    text: Cow<'static, str>,
+}
+
+impl Answer {
+    pub(super) fn text(status: u16, text: &'static str) -> Answer {
+        Answer { status, field: None, text: text.into() }
+    }
+
+    /// The answer to the check of readiness.
+    pub(super) fn ready(stopping: bool) -> Answer {
+        match stopping {
+            true => Answer::text(503, "stopping"),
+            false => Answer::text(200, "ready"),
+        }
+    }
+
+    /// To another place; `status` is one of 301, 302, 303, 307 and 308.
+    pub(super) fn redirect(status: u16, location: String) -> Answer {
+        Answer { status, field: Some(("location", location)), text: "".into() }
+    }
+
+    pub(super) fn body_bytes(&self, is_head: bool) -> u64 {
+        if is_head { 0 } else { self.text.len() as u64 }
+    }
+
+    pub(super) fn bytes(&self, is_head: bool, closes: bool, date: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        status_line(&mut out, self.status, phrase(self.status));
+        out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\ncontent-length: ");
+        push_decimal(&mut out, self.text.len() as u64);
+        out.extend_from_slice(b"\r\ndate: ");
+        out.extend_from_slice(date.as_bytes());
+        if let Some((name, value)) = &self.field {
+            ["\r\n", name, ": ", value].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        }
+        if closes {
+            out.extend_from_slice(b"\r\nconnection: close");
+        }
+        out.extend_from_slice(b"\r\n\r\n");
+        if !is_head {
+            out.extend_from_slice(self.text.as_bytes());
+        }
+        out
     }
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Content> {
-    let mut response = Response::new(Content::Own(Some(Bytes::from_static(text.as_bytes()))));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+/// Of the statuses that are given here (RFC 9110, section 15).
+fn phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
 }

@@ -1,7 +1,10 @@
 //! Compiles a list of rules into a [`Table`].
 
 use super::trie::{NodeId, Trie};
-use super::{Clash, Entry, HostPattern, HostScopes, Methods, NO_ENTRY, RouteId, Rule, Scope, ScopeId, Table};
+use super::{
+    Clash, Entry, HostPattern, HostScopes, Methods, NO_ENTRY, PARAMETER, RouteId, Rule, Scope, ScopeId,
+    Table, parameter,
+};
 
 impl Table {
     /// Compiles the rules; a [`RouteId`] is a place in this list.
@@ -14,14 +17,15 @@ impl Table {
             host_scopes: vec![HostScopes::default()],
             paths: Trie::new(),
             first_entry: Vec::with_capacity(rules.len() * 2),
+            first_exact: Vec::with_capacity(rules.len() * 2),
             entries: Vec::with_capacity(rules.len()),
             scopes: Vec::new(),
             any_host: None,
         };
         for (index, rule) in rules.iter().enumerate() {
             let scope = table.scope_for(&rule.host);
-            let node = table.path_node(scope, &rule.prefix);
-            table.add_entry(node, rule.methods, index)?;
+            let node = table.path_node(scope, rule);
+            table.add_entry(node, rules, index)?;
         }
         for rule in rules {
             table.link_wider(&rule.host);
@@ -42,7 +46,8 @@ impl Table {
         let scope = ScopeId(self.scopes.len() as u32);
         let root = self.paths.add_root();
         self.first_entry.push(NO_ENTRY);
-        self.scopes.push(Scope { root, wider: None });
+        self.first_exact.push(NO_ENTRY);
+        self.scopes.push(Scope { root, wider: None, has_exact: false, has_parameters: false });
         match host {
             HostPattern::Any => self.any_host = Some(scope),
             HostPattern::Exact(name) => self.host_node(name).exact = Some(scope),
@@ -76,39 +81,51 @@ impl Table {
         }
     }
 
-    fn path_node(&mut self, ScopeId(scope): ScopeId, prefix: &str) -> NodeId {
-        let mut node = self.scopes[scope as usize].root;
-        for segment in prefix.as_bytes().split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()) {
-            node = self.paths.child_or_insert(node, segment);
+    fn path_node(&mut self, ScopeId(at): ScopeId, rule: &Rule) -> NodeId {
+        let mut node = self.scopes[at as usize].root;
+        self.scopes[at as usize].has_exact |= rule.exact;
+        for segment in rule.prefix.split('/').filter(|segment| !segment.is_empty()) {
+            let text = match parameter(segment) {
+                Some(_) => {
+                    self.scopes[at as usize].has_parameters = true;
+                    PARAMETER
+                }
+                None => segment.as_bytes(),
+            };
+            node = self.paths.child_or_insert(node, text);
             if node.index() == self.first_entry.len() {
                 self.first_entry.push(NO_ENTRY);
+                self.first_exact.push(NO_ENTRY);
             }
         }
         node
     }
 
-    /// Adds a route to its node's list, before the one that takes all methods.
-    fn add_entry(&mut self, node: NodeId, methods: Methods, index: usize) -> Result<(), Clash> {
-        let takes_all = |methods| methods == Methods::ALL;
-        let mut last_named = None;
-        let mut at = self.first_entry[node.index()];
-        while at != NO_ENTRY {
+    /// Adds a route to its node's list, behind those that are as specific as it is.
+    fn add_entry(&mut self, node: NodeId, rules: &[Rule], index: usize) -> Result<(), Clash> {
+        let rule = &rules[index];
+        let named = u16::from(rule.methods != Methods::ALL);
+        let rank = u16::try_from(rule.conditions.len()).unwrap_or(u16::MAX >> 1) * 2 + named;
+        let first = if rule.exact { &self.first_exact } else { &self.first_entry };
+        let mut before = None;
+        let mut at = first[node.index()];
+        while at != NO_ENTRY && self.entries[at as usize].rank >= rank {
             let entry = self.entries[at as usize];
-            if takes_all(entry.methods) == takes_all(methods) && entry.methods.overlaps(methods) {
+            let other = &rules[entry.route.index()];
+            let same = entry.rank == rank && other.conditions == rule.conditions;
+            if same && entry.methods.overlaps(rule.methods) {
                 return Err(Clash { first: entry.route.index(), second: index });
             }
-            if !takes_all(entry.methods) {
-                last_named = Some(at as usize);
-            }
+            before = Some(at as usize);
             at = entry.next;
         }
         let new = self.entries.len() as u32;
-        let place = match last_named {
-            Some(entry) => &mut self.entries[entry].next,
-            None => &mut self.first_entry[node.index()],
-        };
-        let next = std::mem::replace(place, new);
-        self.entries.push(Entry { methods, route: RouteId(index as u32), next });
+        match (before, rule.exact) {
+            (Some(entry), _) => self.entries[entry].next = new,
+            (None, true) => self.first_exact[node.index()] = new,
+            (None, false) => self.first_entry[node.index()] = new,
+        }
+        self.entries.push(Entry { methods: rule.methods, rank, route: RouteId(index as u32), next: at });
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
-fn rule(host: &str, methods: &str, prefix: &str) -> Rule {
+/// `/a/{b}$?2` is an exact path with a parameter and two conditions.
+fn rule(host: &str, methods: &str, path: &str) -> Rule {
     let host = match host {
         "" => HostPattern::Any,
         _ => match host.strip_prefix("*.") {
@@ -15,7 +16,11 @@ fn rule(host: &str, methods: &str, prefix: &str) -> Rule {
         "" => Methods::ALL,
         list => list.split(' ').fold(Methods::NONE, |all, name| all.union(Methods::only(Verb::of(name)))),
     };
-    Rule { host, methods, prefix: prefix.into() }
+    let (path, conditions) = path.split_once('?').unwrap_or((path, "0"));
+    let condition = |n| Condition { of: Part::Field, name: format!("x-{n}"), value: None };
+    let conditions = (0..conditions.parse().expect("a number")).map(condition).collect();
+    let (prefix, exact) = path.strip_suffix('$').map_or((path, false), |path| (path, true));
+    Rule { host, methods, prefix: prefix.into(), exact, conditions }
 }
 
 fn check(table: &Table, request: &str, expect: Option<u32>) {
@@ -96,7 +101,49 @@ fn an_empty_table_finds_nothing() {
     check(&table, "GET x /", None);
 }
 
-/// The rules of [`Table::find`], word for word, over the whole list.
+#[test]
+fn literals_win_over_parameters_and_ends_over_prefixes() {
+    let table = Table::build(&[
+        rule("", "", "/users"),
+        rule("", "", "/users$"),
+        rule("", "", "/users/{id}"),
+        rule("", "", "/users/{id}/orders$"),
+        rule("", "", "/users/me"),
+        rule("", "GET", "/users/{id}/orders/{order}$"),
+        rule("", "", "/$"),
+    ])
+    .expect("no clash");
+    check(&table, "GET x /", Some(6));
+    check(&table, "GET x /a", None);
+    check(&table, "GET x /users", Some(1));
+    check(&table, "GET x /users/", Some(1));
+    check(&table, "GET x /users/7", Some(2));
+    check(&table, "GET x /users/7/orders", Some(3));
+    check(&table, "GET x /users/7/orders/", Some(3));
+    check(&table, "GET x /users/7/other", Some(2));
+    check(&table, "GET x /users/me/orders", Some(4));
+    check(&table, "GET x /users/7/orders/9", Some(5));
+    check(&table, "PUT x /users/7/orders/9", Some(2));
+    check(&table, "GET x /users/7/orders/9/10", Some(2));
+}
+
+#[test]
+fn conditions_are_asked_for_and_the_most_come_first() {
+    let rules = [rule("", "", "/a"), rule("", "", "/a?2"), rule("", "GET", "/a?1"), rule("", "PUT", "/a")];
+    let table = Table::build(&rules).expect("no clash");
+    let find = |holds: &[u32]| table.find_where("x", Verb::Get, "/a/b", |id| holds.contains(&id.0));
+    assert_eq!(find(&[]), Found::Route(RouteId(0)));
+    assert_eq!(find(&[2]), Found::Route(RouteId(2)));
+    assert_eq!(find(&[1, 2]), Found::Route(RouteId(1)));
+    assert_eq!(table.find("x", Verb::Put, "/a"), Found::Route(RouteId(3)));
+    let clash = |rules: &[Rule]| Table::build(rules).err().map(|clash| (clash.first, clash.second));
+    assert_eq!(clash(&[rule("", "", "/a?1"), rule("", "", "/a?1")]), Some((0, 1)));
+    assert_eq!(clash(&[rule("", "", "/a/{b}"), rule("", "", "/a/{c}")]), Some((0, 1)));
+    assert_eq!(clash(&[rule("", "", "/a?1"), rule("", "", "/a?2"), rule("", "", "/a$")]), None);
+}
+
+/// The rules of [`Table::find_where`], word for word, over the whole list. A route's conditions hold where its
+/// place is even.
 fn naive(rules: &[Rule], host: &str, verb: Verb, path: &str) -> Found {
     let segments = |text: &str| -> Vec<String> {
         text.split('/').skip(1).filter(|s| !s.is_empty()).map(String::from).collect()
@@ -110,18 +157,24 @@ fn naive(rules: &[Rule], host: &str, verb: Verb, path: &str) -> Found {
     let mut allowed = Methods::NONE;
     let mut best = None;
     for (index, rule) in rules.iter().enumerate() {
-        let prefix = segments(&rule.prefix);
+        let own = segments(&rule.prefix);
         let Some(host_rank) = host_rank(&rule.host) else { continue };
-        if !path.starts_with(&prefix) {
+        let fits = own.iter().zip(&path).all(|(own, asked)| parameter(own).is_some() || own == asked);
+        let ends = own.len() == path.len() || (own.len() < path.len() && !rule.exact);
+        if !fits || !ends || !(rule.conditions.is_empty() || index % 2 == 0) {
             continue;
         }
         if !rule.methods.contains(verb) {
             allowed = allowed.union(rule.methods);
             continue;
         }
-        let rank = (host_rank, prefix.len(), rule.methods != Methods::ALL);
-        if best.is_none_or(|(known, _)| known < rank) {
-            best = Some((rank, index));
+        let mut path_rank: Vec<u8> =
+            own.iter().map(|own| if parameter(own).is_some() { 2 } else { 3 }).collect();
+        path_rank.push(u8::from(rule.exact));
+        let named = rule.methods != Methods::ALL;
+        let key = (host_rank, path_rank, rule.conditions.len(), named, usize::MAX - index);
+        if best.as_ref().is_none_or(|(known, _)| key > *known) {
+            best = Some((key, index));
         }
     }
     match best {
@@ -135,11 +188,12 @@ fn some_rule() -> impl Strategy<Value = Rule> {
     (
         prop::sample::select(vec!["", "a", "b.a", "*.a", "*.b.a", "c.b.a", "*.c.b.a"]),
         prop::sample::select(vec!["", "GET", "POST", "GET PUT"]),
-        "(/[ab]{1,2}){0,3}/?",
+        "(/([ab]{1,2}|[{]p[}])){0,3}/?",
+        prop::sample::select(vec!["", "$", "?1", "?2", "$?1"]),
     )
-        .prop_map(|(host, methods, prefix)| {
-            let prefix = if prefix.is_empty() { "/" } else { &prefix };
-            rule(host, methods, prefix)
+        .prop_map(|(host, methods, path, end)| {
+            let path = if path.is_empty() { "/" } else { &path };
+            rule(host, methods, &format!("{path}{end}"))
         })
 }
 
@@ -151,7 +205,7 @@ proptest! {
             (
                 prop::sample::select(vec!["a", "b.a", "c.b.a", "d.c.b.a", "x.b.a", "x", "xa"]),
                 prop::sample::select(vec![Verb::Get, Verb::Post, Verb::Put, Verb::Other]),
-                "(/[ab]{1,2}){0,4}",
+                "(/[ab]{1,2}){0,4}/?",
             ),
             1..20,
         ),
@@ -166,7 +220,8 @@ proptest! {
         let table = Table::build(&kept).expect("clashes were left out");
         for (host, verb, path) in requests {
             let path = if path.is_empty() { "/" } else { &path };
-            prop_assert_eq!(table.find(host, verb, path), naive(&kept, host, verb, path));
+            let found = table.find_where(host, verb, path, |id| id.index() % 2 == 0);
+            prop_assert_eq!(found, naive(&kept, host, verb, path), "{} {}", host, path);
         }
     }
 }

@@ -12,10 +12,7 @@ fn a_dead_upstream_is_a_502() {
     let gateway = Gateway::start(&[table, route("all", "/", "dead", "")].concat());
     let response = gateway.get("/");
     assert_eq!((response.status, response.text().as_str()), (502, "no connection to the upstream"));
-    assert_eq!(
-        gateway.metric("gateway_upstream_errors_total{upstream=\"dead\",kind=\"connect\"}"),
-        Some(1.0)
-    );
+    gateway.metric_becomes("gateway_upstream_errors_total{upstream=\"dead\",kind=\"connect\"}", 1.0);
     gateway.stop();
 }
 
@@ -27,7 +24,7 @@ fn an_upstream_that_makes_no_sense_is_a_502() {
     });
     let gateway = Gateway::start(&[odd.table("odd", ""), route("all", "/", "odd", "")].concat());
     assert_eq!(gateway.get("/").status, 502);
-    assert_eq!(gateway.metric("gateway_upstream_errors_total{upstream=\"odd\",kind=\"broken\"}"), Some(1.0));
+    gateway.metric_becomes("gateway_upstream_errors_total{upstream=\"odd\",kind=\"broken\"}", 1.0);
     gateway.stop();
 }
 
@@ -73,7 +70,7 @@ fn a_stale_connection_is_replaced_once_where_that_is_safe() {
     let mut client = gateway.client();
     assert_eq!(client.get("/").status, 200);
     assert_eq!(client.ask("GET / HTTP/1.1\r\nhost: x\r\nx-request-id: second\r\n\r\n").status, 200);
-    assert_eq!(gateway.metric("gateway_upstream_retries_total{upstream=\"s\"}"), Some(1.0));
+    gateway.metric_becomes("gateway_upstream_retries_total{upstream=\"s\"}", 1.0);
     let post = "POST / HTTP/1.1\r\nhost: x\r\nx-request-id: post\r\ncontent-length: 2\r\n\r\nhi";
     assert_eq!(client.ask(post).status, 502, "a body that may have arrived is not sent again");
     let posts = stale.seen().iter().filter(|head| head.first_line.starts_with("POST")).count();
@@ -91,7 +88,7 @@ fn a_breaker_opens_and_comes_back() {
     });
     let breaker = "breaker = { failures = 3, open_ms = 300, half_open_max = 1 }";
     let gateway = Gateway::start(&[flaky.table("flaky", breaker), route("all", "/", "flaky", "")].concat());
-    let state = || gateway.metric("gateway_breaker_state{upstream=\"flaky\"}").expect("a state");
+    let state = || gateway.breaker_state("flaky", &flaky).expect("a state");
     let statuses: Vec<_> = (0..3).map(|_| gateway.get("/").status).collect();
     assert_eq!((statuses, state()), (vec![500, 500, 500], 2.0));
     let refused = gateway.get("/");

@@ -1,8 +1,12 @@
 //! The gateway through its door: real listeners, real upstreams on loopback, and the real binary.
 
 mod breaking;
+mod misbehaving;
 mod process;
+mod protocol;
 mod reload;
+mod resilience;
 mod routing;
+mod smuggling;
 mod streaming;
 mod support;

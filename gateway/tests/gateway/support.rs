@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Nothing here takes a hundredth of it; a test that waits for it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something is so.
 #[track_caller]
@@ -147,9 +147,10 @@ impl Upstream {
 
     /// Answers everything with 200 and a name.
     pub fn named(name: &'static str) -> Upstream {
-        Upstream::start(move |mut request| {
-            request.body();
-            request.reply(200, "", name.as_bytes())
+        Upstream::start(move |mut request| match request.head.body(request.reader, false) {
+            Ok(_) => request.reply(200, "", name.as_bytes()),
+            // Its client or the gateway broke off.
+            Err(_) => Then::Close,
         })
     }
 
@@ -238,6 +239,18 @@ impl Gateway {
 
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.metric_in(&self.metrics(), name)
+    }
+
+    /// Waits until a counter has a value: a request is counted when its answer has gone, which its client may
+    /// see first.
+    #[track_caller]
+    pub fn metric_becomes(&self, name: &str, value: f64) {
+        until(&format!("{name} is {value}"), || self.metric(name) == Some(value));
+    }
+
+    pub fn breaker_state(&self, name: &str, upstream: &Upstream) -> Option<f64> {
+        let address = upstream.address;
+        self.metric(&format!("gateway_breaker_state{{upstream=\"{name}\",address=\"{address}\"}}"))
     }
 
     fn metric_in(&self, metrics: &str, name: &str) -> Option<f64> {
