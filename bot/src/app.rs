@@ -1,12 +1,13 @@
 //! What every part of the server shares: settings, database, GitHub, mirrors, evidence, clock, wake-up calls.
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::UserError;
 use crate::evidence::EvidenceStore;
 use crate::git::Mirrors;
-use crate::github::{GitHub, GitHubConfig};
+use crate::github::{GitHub, GitHubConfig, UserFlow};
 use crate::inbox::Inbox;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub struct App {
     pub mirrors: Mirrors,
     pub evidence: EvidenceStore,
     pub clock: Clock,
+    pub access: Access,
     pub wake: Wake,
     /// Where people reach the pages; without a trailing slash.
     pub public_url: String,
@@ -59,7 +61,15 @@ impl App {
             request_timeout: config.github_timeout,
         })?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+        let flow =
+            config.client_id.clone().zip(config.client_secret.clone()).map(|(client_id, client_secret)| {
+                let (api_url, git_url) = (config.github_api_url.clone(), config.github_git_url.clone());
+                UserFlow { api_url, git_url, client_id, client_secret }
+            });
+        let (rules, clock_too) = (config.access.clone(), clock.clone());
+        let access = Access::new(github.clone(), flow, rules, public_url.clone(), clock_too);
         Ok(Arc::new(Self {
+            access,
             mirrors: Mirrors::new(&config.data_dir),
             evidence: evidence_in(&config.data_dir),
             github,

@@ -1,5 +1,6 @@
 //! The command line: what `paceline` can be asked to do.
 
+use crate::backfill::{self, BackfillArgs};
 use crate::backup::{self, BackupArgs, DatabaseArgs, RestoreArgs};
 use crate::clock::Clock;
 use crate::commits::{self, CommitsArgs};
@@ -60,6 +61,8 @@ enum Command {
     Prove(ProveArgs),
     /// Run jobs for a server, or manage its runners
     Runner(RunnerCommand),
+    /// Read what happened before the App was installed, for measures of contributions
+    Backfill(Box<BackfillArgs>),
     /// Write the database and its evidence to one file; the server may go on
     Backup(BackupArgs),
     /// Fill an empty database, of either kind, from such a file; stop the server first
@@ -177,6 +180,7 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         Command::Runner(RunnerCommand { manage: None, run: None, .. }) => {
             Err(UserError::new("say --server URL, or one of add, list, revoke").into())
         }
+        Command::Backfill(args) => backfill::run(*args).await.map(|()| ExitCode::SUCCESS),
         Command::Backup(args) => backup::backup(args).await.map(|()| ExitCode::SUCCESS),
         Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => replay::run(args).await,

@@ -1,5 +1,6 @@
 //! The one comment of a pull request: facts in, Markdown out. Pure; everything foreign in it is made harmless.
 
+mod author;
 mod commits;
 mod rows;
 mod sections;

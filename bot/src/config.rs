@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod access;
 mod keep;
 
+pub use access::AccessConfig;
 pub use keep::DiskConfig;
 
 /// `paceline serve`'s flags; each has its environment variable. The same names, in lower case, are the file's keys.
@@ -52,6 +54,12 @@ pub struct ServeArgs {
     /// The App's OAuth client id, for sign-in
     #[arg(long, env = "GITHUB_CLIENT_ID", value_name = "ID")]
     pub github_client_id: Option<String>,
+    /// Logins of people who see the server's own pages, separated by commas
+    #[arg(long, env = "PACELINE_ADMINS", value_name = "LOGINS")]
+    pub admins: Option<String>,
+    /// Show pages of public repositories to signed-in people only
+    #[arg(long, env = "PACELINE_SIGN_IN_REQUIRED")]
+    pub sign_in_required: bool,
     /// Do not start a runner of its own; use `paceline runner` elsewhere
     #[arg(long, env = "PACELINE_NO_RUNNER")]
     pub no_runner: bool,
@@ -93,6 +101,8 @@ struct File {
     github_webhook_secret_file: Option<PathBuf>,
     github_client_id: Option<String>,
     github_client_secret: Option<String>,
+    admins: Option<String>,
+    sign_in_required: Option<bool>,
     no_runner: Option<bool>,
     write_spacing_ms: Option<u32>,
     disk_reserve_mib: Option<u32>,
@@ -118,6 +128,8 @@ pub struct Config {
     pub webhook_secrets: Vec<SecretString>,
     pub client_id: Option<String>,
     pub client_secret: Option<SecretString>,
+    /// Who may see the pages.
+    pub access: AccessConfig,
     pub own_runner: bool,
     /// How fast GitHub may be written to.
     pub pace: Pace,
@@ -227,6 +239,10 @@ impl Config {
             webhook_secrets,
             client_id: args.github_client_id.clone().or(file.github_client_id),
             client_secret: client_secret.map(SecretString::from),
+            access: AccessConfig::new(
+                args.admins.as_deref().or(file.admins.as_deref()),
+                args.sign_in_required || file.sign_in_required.unwrap_or(false),
+            ),
             own_runner: !(args.no_runner || file.no_runner.unwrap_or(false)),
             pace: match args.write_spacing_ms.or(file.write_spacing_ms) {
                 Some(spacing_ms) => Pace::unlimited(i64::from(spacing_ms)),

@@ -77,6 +77,12 @@ const HANDLED: &[(&str, &[&str])] = &[
     ("check_run", &["rerequested", "requested_action"]),
     ("check_suite", &["rerequested"]),
     ("merge_group", &["checks_requested"]),
+    // These say what people do, and ask for nothing; a fork has no action.
+    ("pull_request_review_comment", &["created"]),
+    ("issues", &["opened", "closed", "reopened"]),
+    ("star", &["created", "deleted"]),
+    ("fork", &[""]),
+    ("release", &["published"]),
     ("installation", &["created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"]),
     ("installation_repositories", &["added", "removed"]),
     (
@@ -358,7 +364,7 @@ mod tests {
             r#"{{"action":"created",{place},"issue":{{"number":3}},"comment":{{"id":1,"body":"/paceline help"}}}}"#
         );
         assert_eq!(parse("issue_comment", &issue).unwrap(), Event::Other, "an issue is no pull request");
-        assert_eq!(parse("star", "not even JSON").unwrap(), Event::Other);
+        assert_eq!(parse("gollum", "not even JSON").unwrap(), Event::Other);
         let removed = r#"{"action":"deleted","installation":{"id":9},"repositories":[]}"#;
         let expect = Event::Installation { installation: InstallationId(9) };
         assert_eq!(parse("installation", removed).unwrap(), expect);

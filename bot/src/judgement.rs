@@ -258,4 +258,15 @@ pub struct CommentContext<'a> {
     pub job: Option<&'a str>,
     /// How many pull requests by this author the bot has seen here, this one included.
     pub author_pulls: u32,
+    /// What the author's earlier pull requests came to; `None` for bots and for who asked to be left out.
+    pub author: Option<AuthorRecord>,
+}
+
+/// What somebody's earlier pull requests here came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthorRecord {
+    pub merged: u32,
+    /// Benchmarks that those changed for certain.
+    pub faster: u32,
+    pub slower: u32,
 }

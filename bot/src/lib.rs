@@ -1,7 +1,10 @@
 //! Paceline, the GitHub App: conventions and performance on every pull request.
 
+pub mod access;
+pub mod activity;
 pub mod app;
 pub mod assess;
+pub mod backfill;
 pub mod backup;
 pub mod calibration;
 pub mod checks;
@@ -11,6 +14,7 @@ pub mod command;
 pub mod comment;
 pub mod commits;
 pub mod config;
+pub mod contributors;
 pub mod conventions;
 pub mod db;
 pub mod demo;
@@ -29,6 +33,7 @@ pub mod handlers;
 pub mod hooks;
 pub mod inbox;
 pub mod judgement;
+pub mod measures;
 pub mod members;
 pub mod missed;
 pub mod outgoing;
@@ -47,8 +52,11 @@ pub mod reviewers;
 pub mod room;
 pub mod runs;
 pub mod rust;
+pub mod sampling;
 pub mod serve;
+pub mod service;
 pub mod setup;
+pub mod story;
 pub mod text;
 pub mod web;
 pub mod worker;

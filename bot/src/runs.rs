@@ -6,9 +6,9 @@ use crate::comment;
 use crate::db::jobs::Job;
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
-use crate::db::{Tx, acceptances, jobs, repositories, runners, writes};
+use crate::db::{Tx, acceptances, activity, jobs, opt_outs, repositories, runners, writes};
 use crate::disk;
-use crate::judgement::{CommentContext, Performance, RUN_SCHEMA, Run};
+use crate::judgement::{AuthorRecord, CommentContext, Performance, RUN_SCHEMA, Run};
 use crate::outgoing::{CheckStatus, Conclusion, Outgoing};
 use crate::pull::{RepoId, Repository};
 use crate::queue::JobState;
@@ -151,6 +151,7 @@ pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u6
         public_url: &app.public_url,
         job: loaded.job.as_ref().map(|job| job.id.0.as_str()),
         author_pulls,
+        author: author(tx, repository, &loaded.row).await?,
     };
     let mut wanted = vec![
         Outgoing::Comment { number, body: comment::comment(&loaded.run, &context) },
@@ -167,6 +168,27 @@ pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u6
         writes::want(tx, repository.installation, repository.id, body, now_ms).await?;
     }
     Ok(())
+}
+
+/// What the author's earlier pull requests came to: those with a lower number that were merged.
+async fn author(
+    on: &mut AnyConnection,
+    repository: &Repository,
+    row: &PullRow,
+) -> sqlx::Result<Option<AuthorRecord>> {
+    let pull = &row.pull;
+    if pull.author_is_bot || opt_outs::has(&mut *on, &pull.author).await? {
+        return Ok(None);
+    }
+    let merged = pulls::count_merged(&mut *on, repository.id, &pull.author, pull.number).await?;
+    let mut record = AuthorRecord { merged, ..AuthorRecord::default() };
+    if merged > 0 {
+        let impact = activity::impact(&mut *on, repository.id, &pull.author).await?;
+        for one in impact.iter().filter(|one| one.merged && one.number < pull.number) {
+            *(if one.faster { &mut record.faster } else { &mut record.slower }) += 1;
+        }
+    }
+    Ok(Some(record))
 }
 
 /// A head that was left behind while it was measured: what GitHub shows of it must not wait for ever, and what it does

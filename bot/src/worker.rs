@@ -1,5 +1,6 @@
 //! Drains deliveries and outgoing writes: many lanes beside each other, each lane and each installation in order.
 
+use crate::activity;
 use crate::app::App;
 use crate::db::deliveries::{self, Attempt, Behind, Delivery, Ending};
 use crate::db::writes::{self, Outcome, Write};
@@ -89,6 +90,13 @@ async fn work_on(app: &App, delivery: Delivery) {
             Vec::new()
         }
     };
+    // What it tells of people's work is kept all the same.
+    for one in &behind {
+        if let Err(error) = record_behind(app, one).await {
+            let error = format!("{error:#}");
+            tracing::warn!(delivery = one.guid, error, "what a delivery tells of people's work is lost");
+        }
+    }
     let outcome = tokio::select! {
         outcome = handlers::handle(app, &delivery) => outcome,
         () = keep_delivery(app, &delivery) => unreachable!("the lease is kept for ever"),
@@ -135,6 +143,11 @@ async fn behind(app: &App, delivery: &Delivery) -> sqlx::Result<Vec<Behind>> {
         return Ok(Vec::new());
     }
     deliveries::behind(&app.db, delivery).await
+}
+
+async fn record_behind(app: &App, behind: &Behind) -> anyhow::Result<()> {
+    let Some(delivery) = deliveries::get(&app.db, &behind.guid).await? else { return Ok(()) };
+    activity::record(app, &delivery.event, &delivery.payload, delivery.received_ms).await
 }
 
 fn seconds(name: &'static str, ms: i64) {

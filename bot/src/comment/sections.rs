@@ -1,7 +1,7 @@
 //! What each section of the comment says. Absent sections are empty and leave no trace.
 
 use super::{
-    Limits,
+    Limits, author,
     commits::{Offence, offences},
     rows::{self, Row, sentence},
     sentences::{how_to_mend, server_lines, unchanged, weight},
@@ -54,6 +54,10 @@ pub struct Sections<'a> {
     pub all_left_out: usize,
     pub measured: Vec<String>,
     pub footer: String,
+    /// For who comes for the first time. Else empty.
+    pub welcome: String,
+    /// What the author's earlier pull requests came to, a line each.
+    pub record: Vec<String>,
     accepted: Option<&'a Acceptance>,
     /// Whether commands can be answered: not where a local range is reviewed.
     on_github: bool,
@@ -101,6 +105,8 @@ impl<'a> Sections<'a> {
             sections.reviews = format!("⏳ **Reviews:** {}", reviews_sentence(reviews));
         }
         sections.footer = context.map(footer).unwrap_or_default();
+        sections.welcome = context.map(|context| author::welcome(run, context)).unwrap_or_default();
+        sections.record = context.map(author::record).unwrap_or_default();
         sections
     }
 

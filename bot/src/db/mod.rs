@@ -1,21 +1,30 @@
 //! The database: connection, migration, transactions. One SQL text for SQLite and PostgreSQL; a table per file.
 
 pub mod acceptances;
+pub mod activity;
 pub mod approvals;
+pub mod backfills;
 pub mod calibrations;
 pub mod comparisons;
+pub mod counts;
 pub mod deliveries;
 pub mod job_log;
 pub mod jobs;
 pub mod judgements;
 pub mod migrate;
+pub mod opt_outs;
 pub mod overview;
 pub mod pace;
 pub mod pulls;
 pub mod repositories;
+pub mod repository_settings;
 pub mod runners;
+pub mod service;
+pub mod sessions;
 pub mod space;
+pub mod story;
 pub mod tables;
+pub mod waiting;
 pub mod writes;
 
 use crate::error::UserError;

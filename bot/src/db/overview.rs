@@ -2,6 +2,7 @@
 
 use super::pulls::{PullRow, pull_row};
 use super::{Db, decode, flag, json_option, sha};
+use crate::access::Readables;
 use crate::judgement::CommitsJudgement;
 use crate::pull::{RepoId, RepoName};
 use crate::queue::JobState;
@@ -79,6 +80,7 @@ pub struct PullSummary {
 /// A job that waits or runs, and whose it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenJob {
+    pub repository_id: RepoId,
     pub repository: RepoName,
     pub private: bool,
     pub number: u64,
@@ -160,10 +162,11 @@ fn pull_summary(row: &AnyRow) -> sqlx::Result<PullSummary> {
     })
 }
 
-/// Public repositories: those where something blocks first, then those where something runs, then the last touched.
+/// Repositories that may be named: those where something blocks first, then those where something runs, then the last touched.
 ///
 /// A name with `#` was taken over by another repository; nobody can reach such a page.
-pub async fn repositories(db: &Db, limit: i64) -> sqlx::Result<Vec<RepositorySummary>> {
+pub async fn repositories(db: &Db, allowed: &Readables, limit: i64) -> sqlx::Result<Vec<RepositorySummary>> {
+    let allowed = allowed.sql("o");
     let rows = sqlx::query(AssertSqlSafe(format!(
         "SELECT * FROM (
              SELECT o.owner AS repo_owner, o.name AS repo_name, o.default_branch AS default_branch,
@@ -174,7 +177,7 @@ pub async fn repositories(db: &Db, limit: i64) -> sqlx::Result<Vec<RepositorySum
                  (SELECT COUNT(*) {PULLS} WHERE p.repository_id = o.id AND p.state = 'open' AND {BLOCKING}) AS blocked,
                  COALESCE((SELECT MAX(p.updated_ms) FROM pull_requests p WHERE p.repository_id = o.id), o.seen_ms)
                      AS last_ms
-             FROM repositories o WHERE o.private = 0 AND o.name NOT LIKE '%#%') AS listed
+             FROM repositories o WHERE {allowed} AND o.name NOT LIKE '%#%') AS listed
          ORDER BY blocked DESC, active DESC, last_ms DESC, repo_owner, repo_name LIMIT $1"
     )))
     .bind(limit)
@@ -206,10 +209,11 @@ fn select_pulls(rest: &str) -> AssertSqlSafe<String> {
     ))
 }
 
-/// Open pull requests of public repositories that somebody should look at: blocked, failed, running or waiting.
-pub async fn attention(db: &Db, limit: i64) -> sqlx::Result<Vec<PullSummary>> {
+/// Open pull requests of repositories that may be named, that somebody should look at: blocked, failed, running or waiting.
+pub async fn attention(db: &Db, allowed: &Readables, limit: i64) -> sqlx::Result<Vec<PullSummary>> {
+    let allowed = allowed.sql("r");
     let rows = sqlx::query(select_pulls(&format!(
-        "WHERE r.private = 0 AND r.name NOT LIKE '%#%' AND p.state = 'open'
+        "WHERE {allowed} AND r.name NOT LIKE '%#%' AND p.state = 'open'
            AND (j.state IN ('queued', 'claimed', 'building', 'measuring', 'failed') OR {BLOCKING})
          ORDER BY CASE WHEN j.state = 'done' THEN 0 WHEN j.state = 'failed' THEN 1 ELSE 2 END,
                   p.updated_ms DESC, p.number DESC LIMIT $1"
@@ -255,7 +259,7 @@ pub async fn jobs_of_pull(
 /// Jobs that wait or run, of private repositories too, in the order of the queue.
 pub async fn open_jobs(db: &Db, limit: i64) -> sqlx::Result<Vec<OpenJob>> {
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT r.owner AS repo_owner, r.name AS repo_name, r.private AS repo_private, j.number AS job_number,
+        "SELECT r.id AS repo_id, r.owner AS repo_owner, r.name AS repo_name, r.private AS repo_private, j.number AS job_number,
                 {JOB_COLUMNS}
          FROM jobs j JOIN repositories r ON r.id = j.repository_id
          WHERE j.state IN ('queued', 'claimed', 'building', 'measuring')
@@ -267,6 +271,7 @@ pub async fn open_jobs(db: &Db, limit: i64) -> sqlx::Result<Vec<OpenJob>> {
     rows.iter()
         .map(|row| {
             Ok(OpenJob {
+                repository_id: RepoId(row.try_get("repo_id")?),
                 repository: repo_name(row)?,
                 private: flag(row, "repo_private")?,
                 number: row.try_get::<i64, _>("job_number")? as u64,

@@ -205,6 +205,25 @@ pub async fn count_by_author<'e, E: Executor<'e, Database = Any>>(
     Ok(row.try_get::<i64, _>("pulls")? as u32)
 }
 
+/// Merged pull requests by this author with a lower number.
+pub async fn count_merged<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    repository: RepoId,
+    author: &str,
+    number: u64,
+) -> sqlx::Result<u32> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS pulls FROM pull_requests
+         WHERE repository_id = $1 AND author = $2 AND number < $3 AND state = 'merged'",
+    )
+    .bind(repository.0)
+    .bind(author)
+    .bind(number as i64)
+    .fetch_one(on)
+    .await?;
+    Ok(u32::try_from(row.try_get::<i64, _>("pulls")?).unwrap_or(u32::MAX))
+}
+
 /// Numbers of the open pull requests by this author from this one on.
 pub async fn open_by_author(db: &Db, repository: RepoId, author: &str, from: u64) -> sqlx::Result<Vec<u64>> {
     let rows = sqlx::query(

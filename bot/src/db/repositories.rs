@@ -1,9 +1,10 @@
 //! Repositories that the App is installed on, by GitHub's number.
 
 use super::{Db, flag};
+use crate::access::Readables;
 use crate::pull::{InstallationId, RepoId, RepoName, Repository};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Executor, Row};
+use sqlx::{Any, AssertSqlSafe, Executor, Row};
 
 fn repository(row: &AnyRow) -> sqlx::Result<Repository> {
     Ok(Repository {
@@ -125,6 +126,52 @@ pub async fn by_name(db: &Db, name: &RepoName) -> sqlx::Result<Option<Repository
     .fetch_optional(db.pool())
     .await?;
     row.map(|row| repository(&row)).transpose()
+}
+
+/// The private repositories that the App sees, the last seen first.
+pub async fn private(db: &Db, limit: i64) -> sqlx::Result<Vec<Repository>> {
+    let rows = sqlx::query(
+        "SELECT id, installation_id, owner, name, private, default_branch FROM repositories
+         WHERE private = 1 AND inactive IS NULL ORDER BY seen_ms DESC, id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(repository).collect()
+}
+
+/// Every repository that the App sees.
+pub async fn active_all(db: &Db, limit: i64) -> sqlx::Result<Vec<Repository>> {
+    let rows = sqlx::query(
+        "SELECT id, installation_id, owner, name, private, default_branch FROM repositories
+         WHERE inactive IS NULL ORDER BY seen_ms DESC, id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(repository).collect()
+}
+
+/// Repositories that may be named, by name, after this one.
+pub async fn after(
+    db: &Db,
+    readable: &Readables,
+    owner: &str,
+    name: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Repository>> {
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT id, installation_id, owner, name, private, default_branch FROM repositories o
+         WHERE {} AND name NOT LIKE '%#%' AND (owner > $1 OR (owner = $1 AND name > $2))
+         ORDER BY owner, name LIMIT $3",
+        readable.sql("o")
+    )))
+    .bind(owner)
+    .bind(name)
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter().map(repository).collect()
 }
 
 /// Every repository, by name.

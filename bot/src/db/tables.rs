@@ -8,12 +8,19 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// All of ours, parents before their children. A table that a later migration drops stays here, for old backups.
-pub const TABLES: [&str; 14] = [
+pub const TABLES: [&str; 21] = [
     "repositories",
     "pull_requests",
     "judgements",
     "approvals",
     "acceptances",
+    "activity",
+    "opt_outs",
+    "repository_counts",
+    "repository_settings",
+    "backfills",
+    "sessions",
+    "sign_ins",
     "runners",
     "jobs",
     "job_log",

@@ -7,7 +7,7 @@ mod verdict;
 mod watch;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, DiskConfig};
+use crate::config::{self, AccessConfig, Config, DiskConfig};
 use crate::db::pace::Pace;
 use crate::db::repositories;
 use crate::error::UserError;
@@ -171,6 +171,7 @@ impl Stage {
             webhook_secrets: vec![self.webhook_secret.clone()],
             client_id: None,
             client_secret: None,
+            access: AccessConfig::default(),
             own_runner: true,
             // The stand-in has no secondary limits; the spacing would only make the demonstration longer.
             pace: Pace::unlimited(50),

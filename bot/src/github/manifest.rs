@@ -11,14 +11,19 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// Events that the server handles. Those about installations come to every App.
-pub const EVENTS: [&str; 7] = [
+pub const EVENTS: [&str; 12] = [
     "check_run",
     "check_suite",
+    "fork",
     "issue_comment",
+    "issues",
     "merge_group",
     "pull_request",
     "pull_request_review",
+    "pull_request_review_comment",
+    "release",
     "repository",
+    "star",
 ];
 
 /// What an App is given. `members` is for teams in CODEOWNERS, `merge_queues` for the event of merge groups.
@@ -44,6 +49,7 @@ pub fn manifest(name: &str, public_url: &str, redirect: &str) -> Value {
         "url": public_url,
         "hook_attributes": { "url": format!("{public_url}/github/webhook"), "active": true },
         "redirect_url": redirect,
+        "callback_urls": [format!("{public_url}/sign-in/callback")],
         "public": false,
         "default_permissions": permissions,
         "default_events": EVENTS,

@@ -96,7 +96,7 @@ pub(super) fn repo_path(name: &RepoName) -> String {
 
 /// `role_name` knows all five roles; an organisation's own role falls back to the older `permission`, which has the
 /// nearest of four.
-fn permission_of(answer: &wire::PermissionAnswer) -> Permission {
+pub(super) fn permission_of(answer: &wire::PermissionAnswer) -> Permission {
     let named = |name: &str| match name {
         "admin" => Some(Permission::Admin),
         "maintain" => Some(Permission::Maintain),
@@ -126,8 +126,11 @@ mod tests {
             ("superuser", "superuser", Permission::None),
         ];
         for (permission, role_name, expected) in cases {
-            let answer =
-                wire::PermissionAnswer { permission: permission.into(), role_name: role_name.into() };
+            let answer = wire::PermissionAnswer {
+                permission: permission.into(),
+                role_name: role_name.into(),
+                user: None,
+            };
             assert_eq!(permission_of(&answer), expected, "{permission} {role_name}");
         }
     }

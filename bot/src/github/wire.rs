@@ -256,6 +256,15 @@ pub(super) struct PermissionAnswer {
     pub permission: String,
     #[serde(default)]
     pub role_name: String,
+    #[serde(default)]
+    pub user: Option<SignedIn>,
+}
+
+/// A person, by number and present name.
+#[derive(Deserialize)]
+pub(super) struct SignedIn {
+    pub id: i64,
+    pub login: String,
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ mod merge_group;
 mod pull_request;
 mod reviews;
 
+use crate::activity;
 use crate::app::App;
 use crate::db::deliveries::{Delivery, Ending};
 use crate::event::{self, Event, Place};
@@ -19,6 +20,7 @@ pub use pull_request::{Ask, refresh};
 /// Works on one delivery. One about a repository that the App no longer sees is nobody's failure.
 pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {
     let event = event::parse(&delivery.event, &delivery.payload)?;
+    activity::record(app, &delivery.event, &delivery.payload, delivery.received_ms).await?;
     let place = event.place().cloned();
     let outcome = act(app, event).await;
     if let (Err(error), Some(place)) = (&outcome, place)

@@ -1,12 +1,13 @@
 //! A pull request was opened, changed or closed: judge its commits, and measure its head if there is reason to.
 
 use super::{load_repository_and_settings, reviews};
+use crate::activity;
 use crate::app::App;
 use crate::assess::{self, Assessment, Plan, Whose};
 use crate::conventions::landing::Opened;
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::PullRow;
-use crate::db::{Tx, jobs, new_id, pulls, repositories};
+use crate::db::{Tx, jobs, new_id, opt_outs, pulls, repositories, repository_settings};
 use crate::event::Place;
 use crate::facts::GitFacts;
 use crate::git::{GitError, Wants};
@@ -99,6 +100,10 @@ async fn decide(
         pulls::set_merge(&mut tx, repository.id, pull.number, merge_base, mergeable).await?;
     }
     judgements::upsert(&mut tx, repository.id, pull.number, &pull.head_sha, &judgement, now_ms).await?;
+    if merge.is_some() && judgement.config_error.is_none() && pull.base_ref == repository.default_branch {
+        let settings = (&assessment.config).into();
+        repository_settings::upsert(&mut tx, repository.id, &settings, now_ms).await?;
+    }
     let row =
         pulls::get(&mut *tx, repository.id, pull.number).await?.context("the row that was just written")?;
     let keep = plan.is_ok().then_some(merge.as_ref()).flatten().map(|(base, _)| (&pull.head_sha, base));
@@ -172,7 +177,11 @@ async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin().await?;
     repositories::upsert(&mut tx, repository, now_ms).await?;
-    pulls::upsert(&mut tx, repository.id, pull, now_ms).await?;
+    let mut kept = pull.clone();
+    if opt_outs::has(&mut *tx, &pull.author).await? {
+        kept.author = activity::GHOST.into();
+    }
+    pulls::upsert(&mut tx, repository.id, &kept, now_ms).await?;
     let by = match pull.state {
         PullState::Merged => "the merge of the pull request",
         _ => "the closing of the pull request",
@@ -182,6 +191,10 @@ async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow
     }
     tx.commit().await?;
     app.wake.writes.notify_one();
+    if pull.state == PullState::Merged {
+        // It counts in the record that the comments of later ones tell.
+        count_anew(app, repository, pull).await?;
+    }
     Ok(())
 }
 

@@ -362,6 +362,7 @@ pub fn context<'a>(name: &'a RepoName, pull: &'a PullRequest) -> CommentContext<
         public_url: "https://paceline.example",
         job: Some("0198c0de-0000-7000-8000-000000000001"),
         author_pulls: 4,
+        author: None,
     }
 }
 

@@ -1,9 +1,12 @@
 //! Accepts connections within a bound, and lets nobody hold one for ever by saying nothing or reading nothing.
 
+use super::api::Peer;
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -15,6 +18,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -78,12 +82,16 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             let place = places.clone().acquire_owned().await.expect("the places are never closed");
             (place, accept(&listener).await)
         };
-        let (place, stream) = tokio::select! {
+        let (place, (stream, peer)) = tokio::select! {
             () = stop.cancelled() => break,
             next = next => next,
         };
         metrics::gauge!("paceline_connections").set((limits.connections - places.available_permits()) as f64);
-        let service = TowerToHyperService::new(router.clone());
+        let service =
+            TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request
+            }));
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
         let cut = cut.clone();
         tokio::spawn(async move {
@@ -104,18 +112,18 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
 }
 
 /// The next connection; what went wrong with one before it, or with us, is waited out.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let socket = SockRef::from(&stream);
                 let set = socket
                     .set_tcp_nodelay(true)
                     .and_then(|()| socket.set_keepalive(true))
                     .and_then(|()| socket.set_tcp_user_timeout(Some(PEER_WAIT)));
                 match set {
-                    Ok(()) => return stream,
+                    Ok(()) => return (stream, Peer(address.ip())),
                     Err(error) => tracing::debug!(%error, "a connection was gone at once"),
                 }
             }

@@ -1,6 +1,8 @@
 //! All of axum: the routes and what they share.
 
+pub mod api;
 pub mod assets;
+pub mod frame;
 pub mod health;
 pub mod listen;
 pub mod pages;
@@ -9,7 +11,7 @@ pub mod webhook;
 
 use crate::app::App;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, FromRef, Request};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/runner/v1/jobs/{job}/heartbeat", post(runner::heartbeat))
         .route("/runner/v1/jobs/{job}/finish", post(runner::finish))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
-        .merge(pages::routes())
+        .merge(pages::routes(pages::Site::from_ref(&app)))
         .layer(from_fn(|request, next| within(REQUEST_WAIT, request, next)))
         .merge(transfers())
         .with_state(app)

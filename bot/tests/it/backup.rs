@@ -2,6 +2,7 @@
 
 use crate::commands::paceline;
 use crate::database::{Fresh, On, on_both};
+use crate::people::one_of_each;
 use crate::postgres;
 use crate::seed::{MINUTE_MS, NOW_MS, Seeded};
 use bot::app::evidence_in;
@@ -9,7 +10,7 @@ use bot::backup::{self, Over};
 use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
-use bot::db::{Db, acceptances, approvals, writes};
+use bot::db::{Db, acceptances, approvals, repositories, writes};
 use bot::judgement::Acceptance;
 use bot::outgoing::Outgoing;
 use bot::pull::{InstallationId, RepoId};
@@ -60,6 +61,8 @@ pub async fn full(on: On) -> Seeded {
         acceptances::insert(&mut tx, RepoId(1), 17, &head, &accepted(reason)).await.unwrap();
     }
     tx.commit().await.unwrap();
+    let gateway = repositories::by_id(seeded.db().pool(), RepoId(1)).await.unwrap().unwrap();
+    one_of_each(&seeded, &gateway).await;
     let pool = seeded.db().pool();
     assert_eq!(approvals::of_pull(pool, RepoId(1), 17).await.unwrap(), [entry], "written once");
     assert_eq!(approvals::of_pull(pool, RepoId(1), 16).await.unwrap(), []);

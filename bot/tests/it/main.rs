@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
+mod backfill;
 mod backup;
 mod commands;
 mod commits_command;
@@ -14,12 +15,15 @@ mod hooks;
 mod hostile;
 mod ingest;
 mod journey;
+mod json_api;
 mod landing;
+mod look;
 mod missed;
 mod openapi;
 mod outbox;
 mod pages;
 mod payloads;
+mod people;
 mod postgres;
 mod presence;
 mod prove;
@@ -38,6 +42,7 @@ mod space;
 mod standin;
 mod stop;
 mod storm;
+mod visitors;
 mod webhook;
 mod whole;
 mod world;

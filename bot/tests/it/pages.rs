@@ -4,9 +4,12 @@ use crate::database::{On, on_both};
 use crate::seed::{self, NOW_MS, Seeded, job_id, judged, pull, report, row, sha};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use bot::activity::{Kind, NewEvent};
+use bot::db::activity;
 use bot::judgement::{CommitJudgement, CommitsJudgement, Finding, Level, Performance, Run};
 use bot::web::pages::{self, Site};
 use perfsuite::model::{Comparison, Metric, Verdict};
+use std::collections::BTreeSet;
 use tower::ServiceExt;
 
 on_both!(
@@ -37,7 +40,7 @@ struct Answer {
 
 /// Asks the router for an address.
 async fn get(seeded: &Seeded, path: &str) -> Answer {
-    let router = pages::routes::<Site>().with_state(seeded.site.clone());
+    let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
     let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, 16 << 20).await.unwrap();
@@ -295,7 +298,30 @@ async fn hostile_text_is_shown_and_does_nothing(on: On) {
     report.builds[0].error = Some(HOSTILE.into());
     seeded.finish(&job, &report, NOW_MS).await;
     let mut bodies = vec![live];
-    for path in ["/", "/acme/gateway", "/acme/gateway/pull/1", &run_path(1), "/runners"] {
+    let mut tx = seeded.db().begin().await.unwrap();
+    for (source, kind) in [("1", Kind::Review), ("2", Kind::Comment), ("3", Kind::Merged)] {
+        let event = NewEvent {
+            kind,
+            source: source.into(),
+            number: Some(1),
+            login: HOSTILE.into(),
+            bot: false,
+            detail: Some(HOSTILE.into()),
+            sha: Some(HOSTILE.into()),
+            at_ms: NOW_MS - 1_000,
+        };
+        activity::insert(&mut tx, repository.id, &event, &BTreeSet::new()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    for path in [
+        "/",
+        "/acme/gateway",
+        "/acme/gateway/pull/1",
+        "/acme/gateway/pull/1/story",
+        "/acme/gateway/contributors",
+        &run_path(1),
+        "/runners",
+    ] {
         bodies.push(ok(&seeded, path).await);
     }
     for body in bodies {
@@ -436,7 +462,19 @@ async fn pull_requests_are_paged(on: On) {
 async fn a_database_that_is_gone_is_said_in_words(on: On) {
     let seeded = Seeded::working_day(on).await;
     seeded.db().close().await;
-    for path in ["/", "/runners", "/acme/gateway", "/acme/gateway/pull/17", &run_path(2)] {
+    for path in [
+        "/",
+        "/runners",
+        "/service",
+        "/acme/gateway",
+        "/acme/gateway/contributors",
+        "/acme/gateway/contributors/alice",
+        "/acme/gateway/calibration",
+        "/acme/gateway/badge/stars.svg",
+        "/acme/gateway/pull/17",
+        "/acme/gateway/pull/17/story",
+        &run_path(2),
+    ] {
         let answer = get(&seeded, path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert!(

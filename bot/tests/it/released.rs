@@ -5,6 +5,7 @@
 //! `paceline backup b && zstd -dc b > bot/tests/it/released/NNNN.jsonl` on a server that has worked.
 
 use crate::database::{Fresh, On, on_both};
+use bot::access::{Access, Readables};
 use bot::app::evidence_in;
 use bot::backup::{self, Over};
 use bot::clock::Clock;
@@ -122,9 +123,14 @@ async fn works(db: &Db, released: &Released, dir: &std::path::Path) {
     }
     drop(connection);
     let now_ms = 1_900_000_000_000;
-    let site = Site { db: db.clone(), evidence: evidence_in(dir), clock: Clock::fixed(now_ms) };
+    let site = Site {
+        db: db.clone(),
+        evidence: evidence_in(dir),
+        clock: Clock::fixed(now_ms),
+        access: Access::default(),
+    };
     let mut paths = vec!["/".to_owned(), "/runners".into()];
-    for repository in overview::repositories(db, 100).await.unwrap() {
+    for repository in overview::repositories(db, &Readables::public_only(), 100).await.unwrap() {
         paths.push(format!("/{}", repository.name));
         let stored = bot::db::repositories::by_name(db, &repository.name).await.unwrap().unwrap();
         for pull in bot::db::pulls::of_repository(db, stored.id, 100).await.unwrap() {
@@ -135,7 +141,7 @@ async fn works(db: &Db, released: &Released, dir: &std::path::Path) {
     }
     assert!(paths.len() > 10, "{paths:?}");
     for path in paths {
-        let router = pages::routes::<Site>().with_state(site.clone());
+        let router = pages::routes::<Site>(site.clone()).with_state(site.clone());
         let asked = axum::http::Request::get(&path).body(axum::body::Body::empty()).unwrap();
         assert_eq!(router.oneshot(asked).await.unwrap().status(), 200, "{path}");
     }

@@ -1,6 +1,7 @@
 //! A database with something in it, made through the real functions: for tests of pages, and for looking at them.
 
 use crate::database::{Fresh, On};
+use bot::access::Access;
 use bot::clock::Clock;
 use bot::config::LEASE_MS;
 use bot::db::judgements::{self, Judgement};
@@ -35,7 +36,11 @@ impl Seeded {
         let database = Fresh::new(on, dir.path()).await;
         let db = Db::open(&database.url).await.unwrap();
         let evidence = EvidenceStore::new(dir.path().join("evidence"));
-        Self { site: Site { db, evidence, clock: Clock::fixed(NOW_MS) }, database, dir }
+        Self {
+            site: Site { db, evidence, clock: Clock::fixed(NOW_MS), access: Access::default() },
+            database,
+            dir,
+        }
     }
 
     pub fn db(&self) -> &Db {

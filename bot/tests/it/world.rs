@@ -2,7 +2,7 @@
 
 use crate::database::{Fresh, On};
 use bot::clock::Clock;
-use bot::config::{self, Config, DiskConfig};
+use bot::config::{self, AccessConfig, Config, DiskConfig};
 use bot::db::pace::Pace;
 use bot::demo::standin::{
     CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
@@ -85,6 +85,7 @@ impl World {
             ],
             client_id: None,
             client_secret: None,
+            access: AccessConfig::default(),
             own_runner: wishes.own_runner,
             pace: Pace::unlimited(10),
             lease_ms: config::LEASE_MS,
@@ -312,4 +313,14 @@ pub async fn request(method: &str, url: &str, headers: &[(&str, &str)], body: Ve
         Ok(body) => (status, String::from_utf8_lossy(&body.to_bytes()).into_owned()),
         Err(error) => (0, error.to_string()),
     }
+}
+
+/// Where a GET is sent on to.
+pub async fn location(url: &str) -> String {
+    use http_body_util::Empty;
+    use hyper_util::client::legacy::Client;
+    let client = Client::builder(hyper_util::rt::TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let answer = client.get(url.parse().unwrap()).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 302, "{url}");
+    answer.headers()["location"].to_str().unwrap().to_owned()
 }

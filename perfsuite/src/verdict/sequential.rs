@@ -108,7 +108,7 @@ impl Rule {
 
     /// The log-change that is found with 95 % power at spread `sd`, when the rule may go on to `visits`; at least
     /// what is not called equal. `None` when `visits` end before the first look, so that nothing could be found.
-    pub(super) fn smallest_visible(&self, sd: f64, visits: usize) -> Option<f64> {
+    pub fn smallest_visible(&self, sd: f64, visits: usize) -> Option<f64> {
         let look = LOOKS.iter().rposition(|&n| n <= visits)?;
         let se = sd / (LOOKS[look] as f64).sqrt();
         let miss = se * upper_quantile(1.0 - POWER, LOOKS[look]);

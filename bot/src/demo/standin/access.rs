@@ -15,6 +15,8 @@ pub(super) enum Caller {
     Nobody,
     App(u64),
     Installation(i64),
+    /// A person who is signed in, by number.
+    Person(i64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,9 @@ pub(super) fn caller(state: &State, headers: &HeaderMap, now_ms: i64) -> Result<
         return key::verify(&secret, now_ms, |app| state.apps.get(&app).map(|a| a.public_key.clone()))
             .map(Caller::App);
     }
+    if let Some(login) = state.people.get(&secret) {
+        return state.users.get(login).copied().map(Caller::Person).ok_or_else(bad);
+    }
     match state.tokens.get(&secret) {
         Some(token) if token.expires_ms > now_ms && state.installations.contains_key(&token.installation) => {
             Ok(Caller::Installation(token.installation))
@@ -58,7 +63,9 @@ impl Caller {
         match self {
             Caller::App(app) => Ok(app),
             Caller::Nobody => Err(Answer::refuse(401, "Requires authentication")),
-            Caller::Installation(_) => Err(Answer::refuse(401, "A JSON web token could not be decoded")),
+            Caller::Installation(_) | Caller::Person(_) => {
+                Err(Answer::refuse(401, "A JSON web token could not be decoded"))
+            }
         }
     }
 

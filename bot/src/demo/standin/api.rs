@@ -4,7 +4,7 @@ use super::access::{Caller, Need, TOKEN_LIFE_MS};
 use super::answer::{Answer, Asked};
 use super::call::Call;
 use super::state::{App, Comment, Repo, Token};
-use super::{checks, deliveries, git_store, json};
+use super::{checks, deliveries, git_store, json, past, sign_in};
 use crate::pull::{Permission, PullState};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -39,6 +39,10 @@ fn route(call: &mut Call<'_>) -> Result<Answer, Answer> {
         [] if get => call.repository(repo),
         ["installation"] if get => call.repository_installation(repo),
         ["pulls"] if get => call.pulls(repo),
+        ["pulls", "comments"] if get => past::none(call, repo, "pulls/comments"),
+        ["releases"] if get => past::none(call, repo, "releases"),
+        ["issues"] if get => past::issues(call, repo),
+        ["issues", "comments"] if get => past::comments(call, repo),
         ["pulls", number] if get => call.pull(repo, number),
         ["pulls", number, "commits"] if get => call.pull_commits(repo, number),
         ["pulls", number, "reviews"] if get => call.pull_reviews(repo, number),
@@ -79,6 +83,9 @@ fn app_route(call: &mut Call<'_>, segments: &[&str]) -> Result<Answer, Answer> {
             Ok(Answer::ok(json::installation(call.state, id)))
         }
         ["app", "installations", id, "access_tokens"] if post => call.token(id),
+        ["login", "oauth", "authorize"] if get => sign_in::authorize(call),
+        ["login", "oauth", "access_token"] if post => sign_in::access_token(call),
+        ["user"] if get => sign_in::user(call),
         ["app-manifests", code, "conversions"] if post => call.convert_manifest(code),
         ["app", "hook", "deliveries"] if get => deliveries::list(call),
         ["app", "hook", "deliveries", id, "attempts"] if post => deliveries::attempt(call, id),

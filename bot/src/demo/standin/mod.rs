@@ -15,8 +15,10 @@ mod git_http;
 mod git_store;
 mod json;
 mod key;
+mod past;
 mod scene;
 mod server;
+mod sign_in;
 mod state;
 mod webhook;
 

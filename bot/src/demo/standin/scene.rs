@@ -175,6 +175,8 @@ impl StandIn {
             comments: BTreeMap::new(),
             check_runs: BTreeMap::new(),
             reviews: BTreeMap::new(),
+            counts: (0, 0, 0),
+            issues: BTreeMap::new(),
             merging: serde_json::Map::new(),
         };
         state.repos.insert(id, repo);
@@ -204,6 +206,67 @@ impl StandIn {
         if let Some(known) = state.repos.get_mut(&repo.0) {
             let former = std::mem::replace(&mut known.name, name.clone());
             state.moved.insert(former.to_string().to_ascii_lowercase(), repo.0);
+        }
+    }
+
+    /// Who sits at the browser that comes to sign in.
+    pub fn at_the_browser(&self, login: &str) {
+        let mut state = self.shared.state();
+        state.user_id(login);
+        state.at_the_browser = Some(login.into());
+    }
+
+    /// An account is renamed, and another takes its name and its rights.
+    pub fn give_login_away(&self, login: &str) {
+        let mut state = self.shared.state();
+        let id = state.next_id();
+        state.users.insert(login.into(), id);
+    }
+
+    /// The same permission on every repository on which somebody has one.
+    pub fn set_permission_everywhere(&self, login: &str, permission: Permission) {
+        for repo in self.shared.state().repos.values_mut() {
+            if let Some(held) = repo.people.get_mut(login) {
+                *held = permission;
+            }
+        }
+    }
+
+    /// Ends every installation.
+    pub fn uninstall_all(&self) {
+        self.shared.state().installations.clear();
+    }
+
+    /// Stars, forks and watchers.
+    pub fn set_counts(&self, repo: RepoId, stars: i64, forks: i64, watchers: i64) {
+        if let Some(repo) = self.shared.state().repos.get_mut(&repo.0) {
+            repo.counts = (stars, forks, watchers);
+        }
+    }
+
+    /// When a pull request was opened, by whom, and when its last change was: a past for it.
+    pub fn date_pull(&self, repo: RepoId, number: u64, author: &str, created_ms: i64, updated_ms: i64) {
+        let mut state = self.shared.state();
+        state.user_id(author);
+        if let Some(pull) = state.repos.get_mut(&repo.0).and_then(|r| r.pulls.get_mut(&number)) {
+            pull.author = author.into();
+            (pull.created_ms, pull.updated_ms) = (created_ms, updated_ms);
+        }
+    }
+
+    /// An issue of the past. Numbers are shared with pull requests; nobody checks that here.
+    pub fn add_issue(
+        &self,
+        repo: RepoId,
+        number: u64,
+        author: &str,
+        created_ms: i64,
+        closed_ms: Option<i64>,
+    ) {
+        let mut state = self.shared.state();
+        state.user_id(author);
+        if let Some(repo) = state.repos.get_mut(&repo.0) {
+            repo.issues.insert(number, super::state::Issue { author: author.into(), created_ms, closed_ms });
         }
     }
 

@@ -19,6 +19,12 @@ pub(super) struct State {
     pub users: BTreeMap<String, i64>,
     /// Manifests that somebody confirmed, by the code that their App can be had for.
     pub manifests: BTreeMap<String, Value>,
+    /// Who sits at the browser that is sent to GitHub.
+    pub at_the_browser: Option<String>,
+    /// Sign-ins that somebody agreed to, by the code that the browser was given.
+    pub codes: BTreeMap<String, Code>,
+    /// Logins by the tokens of people.
+    pub people: BTreeMap<String, String>,
     /// Logins by organisation and team.
     pub teams: BTreeMap<(String, String), Vec<String>>,
     pub deliveries: Vec<Delivery>,
@@ -32,6 +38,15 @@ pub(super) struct State {
     /// All requests, by method; those of git apart.
     pub totals: BTreeMap<String, usize>,
     last_id: i64,
+}
+
+/// A sign-in that GitHub and a person agreed to.
+pub(super) struct Code {
+    pub app: u64,
+    pub login: String,
+    /// By PKCE: the digest of what must come with the code.
+    pub challenge: String,
+    pub redirect: String,
 }
 
 /// What happens after a request.
@@ -76,6 +91,9 @@ pub(super) struct Repo {
     pub comments: BTreeMap<i64, Comment>,
     pub check_runs: BTreeMap<i64, CheckRun>,
     pub reviews: BTreeMap<i64, Review>,
+    /// Stars, forks, watchers.
+    pub counts: (i64, i64, i64),
+    pub issues: BTreeMap<u64, Issue>,
     /// Fields of the repository's JSON that say how pull requests may land.
     pub merging: serde_json::Map<String, Value>,
 }
@@ -110,6 +128,12 @@ pub(super) struct Comment {
     pub edits: usize,
     /// Who, what.
     pub reactions: Vec<(i64, String, String)>,
+}
+
+pub(super) struct Issue {
+    pub author: String,
+    pub created_ms: i64,
+    pub closed_ms: Option<i64>,
 }
 
 pub(super) struct Review {

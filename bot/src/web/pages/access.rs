@@ -1,13 +1,15 @@
 //! Who may see what, and reading addresses: the one place where a page gets at a repository.
 //!
-//! Pages of a private repository need sign-in; nobody can sign in yet, so the answer is no, the same as for something
-//! that does not exist.
+//! Pages of a private repository need sign-in and the right to read it, by GitHub's answer. Without them the answer is
+//! the same as for something that does not exist.
 
 use super::Site;
 use super::error::PageError;
+use crate::access::Readables;
 use crate::db::jobs::Job;
 use crate::db::{jobs, repositories};
 use crate::pull::{RepoName, Repository};
+use crate::web::frame;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -17,8 +19,12 @@ use perfsuite::model::JobId;
 pub struct Readable(Repository);
 
 impl Readable {
-    fn check(repository: Repository) -> Result<Self, PageError> {
-        if repository.private { Err(PageError::NotFound) } else { Ok(Self(repository)) }
+    async fn check(site: &Site, repository: Repository) -> Result<Self, PageError> {
+        let visitor = frame::visitor().map(|visitor| visitor.person);
+        match site.access.may_read(&repository, visitor.as_ref()).await {
+            true => Ok(Self(repository)),
+            false => Err(PageError::NotFound),
+        }
     }
 }
 
@@ -33,7 +39,7 @@ impl std::ops::Deref for Readable {
 async fn repository(site: &Site, owner: &str, name: &str) -> Result<Readable, PageError> {
     let name: RepoName = format!("{owner}/{name}").parse().map_err(|_| PageError::NotFound)?;
     let repository = repositories::by_name(&site.db, &name).await?;
-    Readable::check(repository.ok_or(PageError::NotFound)?)
+    Readable::check(site, repository.ok_or(PageError::NotFound)?).await
 }
 
 /// `/{owner}/{name}`
@@ -105,9 +111,73 @@ where
         let job = jobs::get(site.db.pool(), &JobId(id)).await?.ok_or(PageError::NotFound)?;
         let repository =
             repositories::by_id(site.db.pool(), job.repository).await?.ok_or(PageError::NotFound)?;
-        Ok(Self { repository: Readable::check(repository)?, job })
+        Ok(Self { repository: Readable::check(&site, repository).await?, job })
     }
 }
+
+/// `/{owner}/{name}/…/{login}`
+pub struct AtPerson {
+    pub repository: Readable,
+    pub login: String,
+}
+
+impl AtPerson {
+    /// The same where a suffix follows the last part.
+    pub async fn named<S>(parts: &mut Parts, state: &S, suffix: &str) -> Result<Self, PageError>
+    where
+        S: Send + Sync,
+        Site: FromRef<S>,
+    {
+        let path: Result<Path<(String, String, String)>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        let Ok(Path((owner, name, login))) = path else { return Err(PageError::NotFound) };
+        let login = login.strip_suffix(suffix).filter(|login| is_login(login)).ok_or(PageError::NotFound)?;
+        Ok(Self {
+            repository: repository(&Site::from_ref(state), &owner, &name).await?,
+            login: login.to_owned(),
+        })
+    }
+}
+
+impl<S> FromRequestParts<S> for AtPerson
+where
+    S: Send + Sync,
+    Site: FromRef<S>,
+{
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
+        Self::named(parts, state, "").await
+    }
+}
+
+/// GitHub's logins, those of bots and of managed users included.
+fn is_login(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 100
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_[]".contains(&b))
+}
+
+/// The repositories that lists may name to this visitor.
+pub async fn readable(site: &Site) -> Result<Readables, PageError> {
+    /// Asked of GitHub one by one and remembered for a minute; an organisation with more has the address bar.
+    const ASKED_MAX: i64 = 200;
+    let visitor = frame::visitor().map(|visitor| visitor.person);
+    let mut readables =
+        Readables { public: site.access.public_pages() || visitor.is_some(), ids: Vec::new() };
+    let Some(person) = visitor else { return Ok(readables) };
+    let private = repositories::private(&site.db, ASKED_MAX).await?;
+    for some in private.chunks(ASKED_AT_ONCE) {
+        let asked = some.iter().map(|repository| async {
+            site.access.may_read(repository, Some(&person)).await.then_some(repository.id)
+        });
+        readables.ids.extend(futures_util::future::join_all(asked).await.into_iter().flatten());
+    }
+    Ok(readables)
+}
+
+/// Questions to GitHub at the same time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// A UUID as we write it: lower-case, with dashes.
 fn is_job_id(text: &str) -> bool {

@@ -99,18 +99,33 @@ impl IntoResponse for PageError {
     }
 }
 
-/// The same for programs.
-pub struct ApiError(PageError);
+/// The same for programs, who are also told what is wrong with their question.
+pub enum ApiError {
+    Page(PageError),
+    Bad(String),
+}
+
+impl ApiError {
+    pub fn bad(words: impl Into<String>) -> Self {
+        Self::Bad(words.into())
+    }
+}
 
 impl<E: Into<PageError>> From<E> for ApiError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self::Page(error.into())
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let told = self.0.tell();
+        let told = match self {
+            Self::Page(error) => error.tell(),
+            Self::Bad(words) => {
+                let body = serde_json::json!({ "error": "Bad request", "message": words, "id": null });
+                return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+            }
+        };
         let body = serde_json::json!({ "error": told.title, "message": told.words, "id": told.id });
         (told.status, Json(body)).into_response()
     }

@@ -1,11 +1,16 @@
 //! The pages and their JSON twins: read-only views of what is stored. Nothing in here reaches GitHub or writes.
 
-mod access;
-mod api;
+pub mod access;
+mod badge;
+pub mod calibration;
 mod commits;
-mod error;
+mod contributor;
+mod contributors;
+pub mod error;
+mod figure;
 mod headline;
 mod interval;
+mod me;
 mod parts;
 mod pull;
 mod pull_line;
@@ -15,9 +20,13 @@ mod run;
 mod run_view;
 mod runners;
 mod secure;
+mod service;
+mod sign_in;
+pub mod story;
 mod table;
 
-use super::assets;
+use super::{api, assets, frame};
+use crate::access::Access;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -25,7 +34,7 @@ use crate::evidence::EvidenceStore;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::response::Html;
-use axum::routing::get;
+use axum::routing::{get, post};
 use error::PageError;
 use std::sync::Arc;
 
@@ -35,17 +44,23 @@ pub struct Site {
     pub db: Db,
     pub evidence: EvidenceStore,
     pub clock: Clock,
+    pub access: Access,
 }
 
 impl FromRef<Arc<App>> for Site {
     fn from_ref(app: &Arc<App>) -> Self {
-        Self { db: app.db.clone(), evidence: app.evidence.clone(), clock: app.clock.clone() }
+        Self {
+            db: app.db.clone(),
+            evidence: app.evidence.clone(),
+            clock: app.clock.clone(),
+            access: app.access.clone(),
+        }
     }
 }
 
 /// Every page, with the answer to unknown addresses. An owner named like one of our own folders (`runs`, `assets`)
 /// could not be shown; GitHub's reserved names keep that from mattering.
-pub fn routes<S>() -> Router<S>
+pub fn routes<S>(site: Site) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
     Site: FromRef<S>,
@@ -55,12 +70,25 @@ where
         .route("/runners", get(runners::show))
         .route("/runs/{job}", get(run::show))
         .route("/runs/{job}/evidence", get(run::evidence))
+        .route("/service", get(service::show))
+        .route("/sign-in", get(sign_in::begin))
+        .route("/sign-in/callback", get(sign_in::finish))
+        .route("/sign-out", post(sign_in::end))
+        .route("/me", get(me::show))
+        .route("/me/leave-out", post(me::leave_out))
+        .route("/me/take-in", post(me::take_in))
+        .route("/me/delete", post(me::delete))
         .route("/{owner}/{name}", get(repository::show))
+        .route("/{owner}/{name}/contributors", get(contributors::show))
+        .route("/{owner}/{name}/contributors/{login}", get(contributor::show))
+        .route("/{owner}/{name}/calibration", get(calibration::show))
+        .route("/{owner}/{name}/badge/{what}", get(badge::show))
+        .route("/{owner}/{name}/pull/{number}/story", get(story::show))
         .route("/{owner}/{name}/pull/{number}", get(pull::show))
-        .route("/api/v1/runs/{job}", get(api::run))
-        .route("/api/v1/repositories/{owner}/{name}/pulls/{number}", get(api::pull))
+        .merge(api::routes())
         .route("/assets/{file}", get(assets::serve))
         .fallback(error::unknown_address)
+        .layer(axum::middleware::from_fn_with_state(site, frame::layer))
         .layer(axum::middleware::from_fn(secure::headers))
 }
 

@@ -1,7 +1,8 @@
 //! `/runners`: who measures, on what machine, and what waits for them.
 
 use super::parts::{Badge, Kind, When, clean, standing};
-use super::{Page, Site, render};
+use super::{Page, Site, access, render};
+use crate::access::Readables;
 use crate::calibration::{self, Observation, Summary};
 use crate::db::calibrations;
 use crate::db::overview::{self, OpenJob};
@@ -9,6 +10,7 @@ use crate::db::runners::{self, Runner};
 use crate::format;
 use crate::queue::JobState;
 use crate::runs::RUNNER_ALIVE_MS;
+use crate::service;
 use askama::Template;
 use axum::extract::State;
 
@@ -20,6 +22,8 @@ const JOBS_MAX: i64 = 200;
 struct RunnersPage {
     runners: Vec<RunnerView>,
     jobs: Vec<JobView>,
+    /// How long jobs of the last day waited, in words.
+    waited: Option<String>,
     /// Jobs of private repositories, which are not shown.
     hidden: bool,
     cut: bool,
@@ -34,6 +38,8 @@ struct RunnerView {
     machine: String,
     system: String,
     job: Option<String>,
+    /// How much of the last day it worked.
+    worked: Option<String>,
     /// Why nothing that it measures blocks.
     quarantine: Option<String>,
     calibration: Option<String>,
@@ -57,27 +63,38 @@ pub async fn show(State(site): State<Site>) -> Page {
     let mut jobs = overview::open_jobs(&site.db, JOBS_MAX + 1).await?;
     let cut = jobs.len() as i64 > JOBS_MAX;
     jobs.truncate(JOBS_MAX as usize);
+    let readable = access::readable(&site).await?;
+    let busy = service::utilisation(&site.db, now_ms).await?;
+    let waited = service::service(&site.db, now_ms).await?.jobs.waited;
     let mut views = Vec::new();
     for runner in runners.iter().filter(|runner| runner.revoked_ms.is_none()) {
         let since_ms = now_ms - calibration::WINDOW_MS;
         let seen = calibrations::of_runner(site.db.pool(), &runner.id, since_ms).await?;
-        views.push(runner_view(runner, &jobs, &seen, now_ms));
+        let mut view = runner_view(runner, &jobs, &seen, &readable, now_ms);
+        let share = busy.get(&runner.id).copied().unwrap_or(0.0);
+        view.worked =
+            runner.seen_ms.map(|_| format!("At work for {} of the last day", format::percent(share)));
+        views.push(view);
     }
     render(&RunnersPage {
         runners: views,
-        hidden: jobs.iter().any(|job| job.private),
-        jobs: job_views(&jobs, now_ms),
+        waited: waited.p50.zip(waited.p90).map(|(half, most)| {
+            let (half, most) = (format::seconds(half), format::seconds(most));
+            format!("Of the last day's jobs half waited less than {half}, nine of ten less than {most}.")
+        }),
+        hidden: jobs.iter().any(|job| !readable.has(job.repository_id, job.private)),
+        jobs: job_views(&jobs, &readable, now_ms),
         cut,
     })
 }
 
-fn job_views(jobs: &[OpenJob], now_ms: i64) -> Vec<JobView> {
+fn job_views(jobs: &[OpenJob], readable: &Readables, now_ms: i64) -> Vec<JobView> {
     let (waiting, held): (Vec<&OpenJob>, Vec<&OpenJob>) =
         jobs.iter().partition(|open| open.job.state == JobState::Queued);
     let held = held.into_iter().map(|open| (None, open));
     let waiting = waiting.into_iter().enumerate().map(|(index, open)| (Some(index + 1), open));
     held.chain(waiting)
-        .filter(|(_, open)| !open.private)
+        .filter(|(_, open)| readable.has(open.repository_id, open.private))
         .map(|(position, open)| JobView {
             position,
             id: open.job.id.0.clone(),
@@ -114,7 +131,13 @@ fn calibration_words(seen: &[Observation]) -> Option<String> {
     ))
 }
 
-fn runner_view(runner: &Runner, jobs: &[OpenJob], seen: &[Observation], now_ms: i64) -> RunnerView {
+fn runner_view(
+    runner: &Runner,
+    jobs: &[OpenJob],
+    seen: &[Observation],
+    readable: &Readables,
+    now_ms: i64,
+) -> RunnerView {
     let quarantine = calibration::quarantine(seen);
     let current = jobs.iter().find(|open| open.job.runner_id.as_deref() == Some(runner.id.as_str()));
     let alive = runner.seen_ms.is_some_and(|seen_ms| seen_ms >= now_ms - RUNNER_ALIVE_MS);
@@ -154,8 +177,11 @@ fn runner_view(runner: &Runner, jobs: &[OpenJob], seen: &[Observation], now_ms: 
             .map(|text| clean(text))
             .collect::<Vec<_>>()
             .join(", "),
+        worked: None,
         quarantine,
         calibration: calibration_words(seen),
-        job: current.filter(|open| !open.private).map(|open| open.job.id.0.clone()),
+        job: current
+            .filter(|open| readable.has(open.repository_id, open.private))
+            .map(|open| open.job.id.0.clone()),
     }
 }

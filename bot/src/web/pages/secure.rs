@@ -6,17 +6,16 @@ use axum::http::header::{self, HeaderName};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Our own stylesheet, script and icon; nothing inline, nothing from elsewhere, no frames, no forms.
+/// Our own stylesheet, script and icon; nothing inline, nothing from elsewhere, no frames; forms go nowhere else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-const ALWAYS: [(HeaderName, HeaderValue); 6] = [
+const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
 /// Sets the headers on every answer, errors included. Pages change any moment, so caches must ask again.
@@ -26,6 +25,12 @@ pub async fn headers(request: Request, next: Next) -> Response {
     for (name, value) in ALWAYS {
         headers.insert(name, value);
     }
+    headers.entry(header_of_others()).or_insert(HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     response
+}
+
+/// Whether other sites may show what is answered: badges alone say that they may.
+fn header_of_others() -> HeaderName {
+    HeaderName::from_static("cross-origin-resource-policy")
 }
