@@ -6,6 +6,8 @@
 pub mod balance;
 pub mod breaker;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod headers;
 pub mod http1;
 pub mod limit;

@@ -196,7 +196,10 @@ impl Connection {
                 }
             }
         };
-        self.since = Instant::now();
+        if self.since <= account.started {
+            // The exchange, where there was one that went well, has read the clock already.
+            self.since = Instant::now();
+        }
         account.close(self.since);
         if self.buffer.as_ref().is_some_and(Buffer::is_empty)
             && let Some(buffer) = self.buffer.take()

@@ -21,8 +21,8 @@ sub requests {
         $line =~ s/ HTTP\/1\.1$//;
         my ($length) = $head =~ /^content-length:\s*(\S+)/im;
         my $chunked = $head =~ /^transfer-encoding:/im;
-        my ($host) = $head =~ /^host:\s*([^\r\n]*)/im;
-        push @what, "host=$host" if defined $host && $host ne "x";
+        my ($host) = $head =~ /^host:[ \t]*([^\r\n]*)/im;
+        push @what, "host=$host" if defined $host && $host ne "x" && length $host;
         push @what, map { s/\s+/ /gr } $head =~ /^(A[^:\r\n]*:[^\r\n]*|x-a:[^\r\n]*|expect:[^\r\n]*)/gim;
         my $body = "";
         if ($chunked) {
@@ -86,5 +86,6 @@ while (my $case = <$file>) {
     my @statuses = $answer =~ /HTTP\/1\.[01] (\d{3})/g;
     my @upstream = map { requests($_) } sort { $a cmp $b } grep { length } values %read;
     @upstream = ((grep { !/^GET \/next/ } @upstream), (grep { /^GET \/next/ } @upstream));
+        s/([^\x20-\x7e])/sprintf "\\x%02x", ord $1/ge for @upstream;
     printf "%s\t%s\t%s\n", $name, join(" ", @statuses) || "nothing", join(" | ", @upstream) || "nothing";
 }

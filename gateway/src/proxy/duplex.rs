@@ -51,7 +51,7 @@ pub(super) struct Duplex<'a> {
     pub(super) down: Down,
     pub(super) answer: Option<Buffer>,
     /// Told the status as soon as there is one, before the client is.
-    pub(super) on_status: &'a mut dyn FnMut(u16),
+    pub(super) on_status: &'a mut dyn FnMut(u16, Instant),
 }
 
 /// The way of the request.
@@ -428,8 +428,9 @@ impl Duplex<'_> {
             return Err(Failure::Unavailable(head.status));
         }
         self.down.status = head.status;
-        (self.on_status)(head.status);
-        self.down.first_byte = Some(Instant::now());
+        let now = Instant::now();
+        self.down.first_byte = Some(now);
+        (self.on_status)(head.status, now);
         self.down.upstream_goes_on = head.persists();
         let (framing, form) = match (head.framing, self.asking.is_http_11) {
             (Framing::UntilClose, true) => (Framing::Chunked, Form::Chunks),

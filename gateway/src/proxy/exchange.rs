@@ -79,12 +79,14 @@ impl<'a> Exchange<'a> {
             counts.budget.earn(retry.budget_percent);
         }
         let mut may_be_stale = true;
+        // Read anew only before another attempt: the first comes at once.
+        let mut now = self.account.started;
         loop {
-            let (place, permit) = match self.pick() {
+            let (place, permit) = match self.pick(now) {
                 Ok(picked) => picked,
                 Err(refusal) => return self.refuse(refusal),
             };
-            let failed = match self.attempt(place, permit, may_be_stale).await {
+            let failed = match self.attempt(place, permit, may_be_stale, now).await {
                 Ok(after) => return after,
                 Err(failed) => failed,
             };
@@ -105,6 +107,7 @@ impl<'a> Exchange<'a> {
                 Again::No => return self.refuse(Refusal::Failed(failed.failure)),
             }
             counts.retries.add(1);
+            now = Instant::now();
         }
     }
 
@@ -163,10 +166,10 @@ impl<'a> Exchange<'a> {
 
     /// An instance by the upstream's way of balancing, among those that are well, were not tried, and whose
     /// breaker lets them be asked.
-    fn pick(&self) -> Result<(usize, Settled<'a>), Refusal> {
+    fn pick(&self, now: Instant) -> Result<(usize, Settled<'a>), Refusal> {
         let worker = &self.connection.worker;
         let upstream = self.upstream;
-        let now_ms = worker.clock_ms(Instant::now());
+        let now_ms = worker.clock_ms(now);
         if let [instance] = &upstream.instances[..] {
             let permit = Settled::admit(instance, now_ms);
             return permit.map(|permit| (0, permit)).map_err(|retry_after_ms| self.resting(retry_after_ms));
@@ -211,12 +214,12 @@ impl<'a> Exchange<'a> {
         place: usize,
         permit: Settled<'a>,
         may_be_stale: bool,
+        now: Instant,
     ) -> Result<After, Failed> {
         let instance = &self.upstream.instances[place];
         self.account.set_address(&instance.address);
         let server = &self.active.server;
         let worker = self.connection.worker.clone();
-        let now = Instant::now();
         let kept = match may_be_stale {
             true => worker.pool.take(instance.id, now, server.timeouts.upstream_idle),
             false => None,
@@ -242,7 +245,7 @@ impl<'a> Exchange<'a> {
                     was_stale: false,
                     sent_bytes: 0,
                 };
-                settle((self.upstream, self.route), permit, Err(failed.failure), &worker);
+                settle((self.upstream, self.route), permit, Err(failed.failure), &worker, Instant::now());
                 return Err(failed);
             }
         };
@@ -276,9 +279,9 @@ impl<'a> Exchange<'a> {
         };
         let mut permit = Some(permit);
         let this = (self.upstream, self.route);
-        let mut on_status = |status| {
+        let mut on_status = |status, now| {
             if let Some(permit) = permit.take() {
-                settle(this, permit, Ok(status), worker);
+                settle(this, permit, Ok(status), worker, now);
             }
         };
         let mut duplex = Duplex {
@@ -305,7 +308,7 @@ impl<'a> Exchange<'a> {
         let was_stale = is_kept && outcome == Err(Failure::Closed) && !down.has_begun();
         // A stale connection says nothing about the instance.
         if let (Err(failure), Some(permit), false) = (&outcome, permit, was_stale) {
-            settle(this, permit, Err(*failure), worker);
+            settle(this, permit, Err(*failure), worker, Instant::now());
         }
         let connection = &mut *self.connection;
         let result = match outcome {
@@ -340,9 +343,11 @@ impl<'a> Exchange<'a> {
         was_sent: bool,
         worker: &Worker,
     ) -> After {
+        let now = Instant::now();
+        self.connection.since = now;
         if ended.upstream_goes_on {
             let most = self.active.server.limits.upstream_idle;
-            worker.pool.put(instance.id, open, Instant::now(), most);
+            worker.pool.put(instance.id, open, now, most);
         }
         request.forget_what_was_sent();
         self.connection.buffer = Some(request);
@@ -355,7 +360,13 @@ impl<'a> Exchange<'a> {
 }
 
 /// Reports what became of an attempt to the breaker and the counters.
-fn settle(of: (&Upstream, &Route), mut permit: Settled<'_>, outcome: Result<u16, Failure>, worker: &Worker) {
+fn settle(
+    of: (&Upstream, &Route),
+    mut permit: Settled<'_>,
+    outcome: Result<u16, Failure>,
+    worker: &Worker,
+    now: Instant,
+) {
     let (upstream, route) = of;
     let counts = upstream.counts.of(worker.thread);
     match outcome {
@@ -371,9 +382,10 @@ fn settle(of: (&Upstream, &Route), mut permit: Settled<'_>, outcome: Result<u16,
         Err(failure) if failure.is_of_upstream() => Outcome::Failure,
         Err(_) => Outcome::GivenUp,
     };
-    if let Some(state) = permit.report(outcome, worker.clock_ms(Instant::now())) {
+    let now_ms = worker.clock_ms(now);
+    if let Some(state) = permit.report(outcome, now_ms) {
         if state == State::Closed {
-            permit.instance.came_back(worker.clock_ms(Instant::now()));
+            permit.instance.came_back(now_ms);
         }
         let address = &permit.instance.address;
         tracing::warn!(upstream = upstream.name, %address, route = route.name, ?state, "the breaker changed");

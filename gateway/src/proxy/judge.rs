@@ -81,10 +81,18 @@ pub(super) fn judge(worker: &Rc<Worker>, client: &Rc<Client>, buffer: &mut Buffe
     scratch.clear();
     let judging = Judging { worker, client, active };
     match judging.decide(&head, &mut account, &mut scratch) {
-        Ok(Decided::Pass(plan)) => {
+        Ok(Decided::Pass(mut plan)) => {
             buffer.replace_head(length, &scratch);
             buffer.keep_what_is_sent();
-            Judged { account, outcome: Outcome::Pass(plan) }
+            // What of the body is at hand: it leaves with the head, and if it is at fault, nothing leaves.
+            match plan.body.judge(buffer) {
+                Ok(()) => Judged { account, outcome: Outcome::Pass(plan) },
+                Err(bad) => {
+                    let refusal = Refusal::Failed(Failure::BadBody(bad));
+                    account.reason = Some(refusal.reason());
+                    Judged { account, outcome: Outcome::Own(refusal.answer(), Then::Linger) }
+                }
+            }
         }
         own => {
             let answer = match own {

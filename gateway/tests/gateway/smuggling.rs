@@ -211,7 +211,7 @@ fn chunks_that_are_not_certain_break_the_request_off() {
         assert_eq!(status(&answer), Some(expect), "{chunks:?}: {text}");
         assert_eq!(heads_in(&answer), 1, "{chunks:?}: {text}");
     }
-    assert!(!upstream.seen().iter().any(|head| head.first_line.contains("smuggled")));
+    assert!(upstream.seen().is_empty(), "what was at fault was at hand before anything was sent");
     gateway.stop();
 }
 

@@ -1,0 +1,198 @@
+//! What has to hold for any bytes: the property of the fuzz target `gateway_framing`, and of a test that needs no
+//! fuzzer.
+
+#![allow(clippy::panic, reason = "a property that does not hold ends the process, as it should")]
+
+use crate::http1::body::{Body, Form};
+use crate::http1::buffer::Buffer;
+use crate::http1::framing::Framing;
+use crate::http1::onward::{self, Back, Hop, Target};
+use crate::http1::request;
+use crate::http1::response::{self, Asked};
+use crate::http1::scan::HeadScan;
+use std::mem::MaybeUninit;
+
+const FIELDS: usize = 64;
+/// What goes on has some more.
+const FIELDS_ONWARD: usize = 96;
+const BODY_MAX: u64 = 1 << 20;
+
+/// Messages are read alike in any pieces, and what goes on of them is read as it was judged. The first byte says
+/// whether they are requests or responses, the second how large the pieces are.
+///
+/// # Panics
+///
+/// When it does not hold.
+pub fn framing(data: &[u8]) {
+    let [kind, step, bytes @ ..] = data else { return };
+    let step = usize::from(*step) % 37 + 1;
+    let read: fn(&[u8], usize, usize) -> Vec<Seen> = if kind % 2 == 0 { requests } else { responses };
+    let whole = read(bytes, usize::MAX, FIELDS);
+    assert_eq!(whole, read(bytes, step, FIELDS), "in steps of {step}");
+    for seen in &whole {
+        let Seen::Message { head, framing, body, .. } = seen else { continue };
+        let again = read(&[head.as_slice(), body].concat(), usize::MAX, FIELDS_ONWARD);
+        let [Seen::Message { framing: same, data, left, .. }] = again.as_slice() else {
+            panic!("one message became {again:?}");
+        };
+        assert_eq!(same, framing);
+        assert_eq!(*left, 0, "something is left behind the message");
+        let Seen::Message { data: before, .. } = seen else { continue };
+        assert_eq!(data, before);
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Message {
+        /// As it goes on.
+        head: Vec<u8>,
+        framing: Framing,
+        /// As it goes on, framing and all.
+        body: Vec<u8>,
+        data: u64,
+        /// Bytes behind it; only looked at when it was the last.
+        left: usize,
+    },
+    Refused,
+    Unfinished,
+}
+
+fn requests(bytes: &[u8], step: usize, fields: usize) -> Vec<Seen> {
+    messages(bytes, step, |bytes| {
+        let mut slots = [const { MaybeUninit::uninit() }; FIELDS_ONWARD];
+        let head = request::parse(bytes, &mut slots[..fields]).ok()?;
+        let hop = Hop {
+            client: "192.0.2.1",
+            scheme: "http",
+            request_id: "own",
+            forwarded: true,
+            deadline: None,
+            remove: &[],
+            set: &[],
+        };
+        let mut out = Vec::new();
+        onward::request(&mut out, &head, Target { path: head.path, query: head.query, host: None }, &hop);
+        Some((out, head.framing))
+    })
+}
+
+fn responses(bytes: &[u8], step: usize, fields: usize) -> Vec<Seen> {
+    messages(bytes, step, |bytes| {
+        let mut slots = [const { MaybeUninit::uninit() }; FIELDS_ONWARD];
+        let head = response::parse(bytes, &mut slots[..fields], Asked::Other).ok()?;
+        let mut out = Vec::new();
+        let back = Back { framing: head.framing, connection: None, date: "now", remove: &[], set: &[] };
+        onward::response(&mut out, &head, &back);
+        (head.framing != Framing::UntilClose).then_some((out, head.framing))
+    })
+}
+
+fn messages(bytes: &[u8], step: usize, parse: impl Fn(&[u8]) -> Option<(Vec<u8>, Framing)>) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() && seen.len() < 16 {
+        let mut scan = HeadScan::default();
+        let mut end: usize = 0;
+        let length = loop {
+            end = end.saturating_add(step).min(rest.len());
+            match scan.advance(&rest[..end]) {
+                Ok(Some(length)) => break length,
+                Ok(None) if end < rest.len() => {}
+                Ok(None) => {
+                    seen.push(Seen::Unfinished);
+                    return seen;
+                }
+                Err(_) => {
+                    seen.push(Seen::Refused);
+                    return seen;
+                }
+            }
+        };
+        let Some((head, framing)) = parse(&rest[..length]) else {
+            seen.push(Seen::Refused);
+            return seen;
+        };
+        rest = &rest[length..];
+        match body(framing, &mut rest, step) {
+            Ok(Some((body, data))) => {
+                seen.push(Seen::Message { head, framing, body, data, left: rest.len() })
+            }
+            Ok(None) => {
+                seen.push(Seen::Unfinished);
+                return seen;
+            }
+            Err(()) => {
+                seen.push(Seen::Refused);
+                return seen;
+            }
+        }
+    }
+    seen
+}
+
+/// The body as it goes on, and how much of it is data; takes its bytes off `rest`.
+fn body(framing: Framing, rest: &mut &[u8], step: usize) -> Result<Option<(Vec<u8>, u64)>, ()> {
+    let all = *rest;
+    let mut body = Body::new(framing, Form::Same, BODY_MAX).map_err(|_| ())?;
+    let mut buffer = Buffer::new(1024);
+    let (mut out, mut read) = (Vec::new(), 0);
+    loop {
+        body.judge(&mut buffer).map_err(|_| ())?;
+        if buffer.has_pending() {
+            out.extend_from_slice(buffer.pending());
+            buffer.sent(buffer.pending().len());
+        } else if body.is_done() {
+            // What was read beyond it is the next message's.
+            *rest = &all[read - buffer.unjudged().len()..];
+            return Ok(Some((out, body.data_bytes)));
+        } else if read == all.len() {
+            return Ok(None);
+        } else {
+            buffer.compact();
+            let bytes = step.min(all.len() - read);
+            buffer.grow(buffer.unjudged().len() + bytes);
+            buffer.free()[..bytes].copy_from_slice(&all[read..read + bytes]);
+            buffer.filled(bytes);
+            read += bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    const SEEDS: [&str; 6] = [
+        "GET /a?b HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nhost: y\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nsum: 1\r\nhost: y\r\n\r\n",
+        "GET http://a.b:80/ HTTP/1.1\r\nHost: x\r\nConnection: upgrade, x-a\r\nUpgrade: u\r\nx-a: 1\r\nVia: 1.0 q\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabcHTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\ngrpc-status: 0\r\n\r\nHTTP/1.0 204 X\r\n\r\n",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn framing_holds_for_seeds_with_faults(
+            seed in 0usize..6,
+            kind in 0u8..2,
+            step in any::<u8>(),
+            faults in prop::collection::vec((any::<u16>(), prop::sample::select(b"\r\n:; 0159aA,\0\x0b-".to_vec()), 0u8..3), 0..4),
+        ) {
+            let mut bytes = SEEDS[seed].as_bytes().to_vec();
+            for (at, byte, how) in faults {
+                let at = usize::from(at) % bytes.len();
+                match how {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ => {
+                        bytes.remove(at);
+                    }
+                }
+            }
+            super::framing(&[&[kind, step][..], &bytes].concat());
+        }
+    }
+}
