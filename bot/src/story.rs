@@ -1,7 +1,7 @@
 //! A pull request's story: what happened in order of time, each anchored to the head that it was about, and how long each
 //! stage took. Pure.
 
-use crate::activity::{Kind, Recorded};
+use crate::activity::{GHOST, Kind, Recorded};
 use crate::db::overview::JobSummary;
 use crate::judgement::Acceptance;
 use crate::pull::{PullRequest, PullState};
@@ -232,8 +232,10 @@ fn stages(sources: &Sources<'_>, opened_ms: i64) -> Vec<Stage> {
     let first = |fits: fn(&Recorded) -> bool| {
         sources.events.iter().filter(by_another).filter(|event| fits(event)).map(|event| event.at_ms).min()
     };
-    let response = first(|event| {
-        matches!(event.kind, Kind::Review | Kind::Comment | Kind::ReviewComment | Kind::Merged | Kind::Closed)
+    let response = first(|event| match event.kind {
+        Kind::Review | Kind::Comment | Kind::ReviewComment => true,
+        Kind::Merged | Kind::Closed => event.login != GHOST,
+        _ => false,
     });
     let approval = first(|event| event.kind == Kind::Review && event.detail.as_deref() == Some("approved"));
     let ends = sources.events.iter().filter(|event| matches!(event.kind, Kind::Merged | Kind::Closed));

@@ -6,34 +6,49 @@ use rand::{RngExt, SeedableRng};
 
 /// Resamples of the interval: its ends move by less than one person with more.
 const RESAMPLES: usize = 200;
-/// Contributions that one resample draws at most; more do not make the interval narrower by a person.
-const DRAWS_MAX: u64 = 4_000;
+/// Above this a Poisson number is as good as a normal one.
+const MANY: f64 = 30.0;
 /// Always the same draws, so that a page read twice says the same.
 const SEED: u64 = 7;
 
 /// The factor, with a 95 % bootstrap interval over contributions; `None` where nobody contributed.
+///
+/// Each person's contributions are drawn anew as a Poisson number of the same mean, which costs as much as there are
+/// people, however many the contributions.
 pub fn factor(contributions: &[u64]) -> Option<Estimate> {
     let value = fewest(contributions)?;
-    let total: u64 = contributions.iter().sum();
     let mut rng = StdRng::seed_from_u64(SEED);
-    let mut ends = Vec::with_capacity(total.min(DRAWS_MAX) as usize);
-    let mut reached = 0;
-    for many in contributions {
-        reached += many;
-        ends.push(reached);
-    }
     let mut seen: Vec<usize> = Vec::with_capacity(RESAMPLES);
     for _ in 0..RESAMPLES {
-        let mut drawn = vec![0; contributions.len()];
-        for _ in 0..total.min(DRAWS_MAX) {
-            let at = rng.random_range(0..total);
-            drawn[ends.partition_point(|end| *end <= at)] += 1;
-        }
+        let drawn: Vec<u64> = contributions.iter().map(|many| poisson(&mut rng, *many as f64)).collect();
         seen.extend(fewest(&drawn));
     }
     seen.sort_unstable();
-    let at = |share: f64| seen.get(((seen.len() - 1) as f64 * share).round() as usize).map(|n| *n as f64);
+    let last = seen.len().saturating_sub(1) as f64;
+    let at = |share: f64| seen.get((last * share).round() as usize).map(|n| *n as f64);
     Some(Estimate { value: value as f64, low: at(0.025), high: at(0.975) })
+}
+
+/// The factor alone.
+pub fn point(contributions: &[u64]) -> Option<f64> {
+    fewest(contributions).map(|people| people as f64)
+}
+
+fn poisson(rng: &mut StdRng, mean: f64) -> u64 {
+    if mean > MANY {
+        let (a, b): (f64, f64) = (rng.random_range(f64::MIN_POSITIVE..1.0), rng.random_range(0.0..1.0));
+        let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
+        return (mean + mean.sqrt() * normal).round().max(0.0) as u64;
+    }
+    // Knuth's: how many uniform numbers multiplied stay above e^-mean.
+    let (limit, mut product, mut count) = ((-mean).exp(), 1.0, 0);
+    loop {
+        product *= rng.random_range(0.0..1.0);
+        if product <= limit {
+            return count;
+        }
+        count += 1;
+    }
 }
 
 fn fewest(contributions: &[u64]) -> Option<usize> {

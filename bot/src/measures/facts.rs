@@ -1,7 +1,7 @@
 //! What measures are made of: pull requests with what happened to them, and contributions. Put together from the event log.
 
 use super::survival::Span;
-use crate::activity::{Kind, Recorded};
+use crate::activity::{GHOST, Kind, Recorded};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One pull request and its stations.
@@ -127,8 +127,11 @@ fn stations(pull: KnownPull, events: &[&Recorded]) -> PullFacts {
     let by_another = |event: &&&Recorded| {
         !event.bot && !event.login.eq_ignore_ascii_case(&pull.author) && event.at_ms >= pull.opened_ms
     };
-    let answers = |event: &&&Recorded| {
-        matches!(event.kind, Kind::Review | Kind::Comment | Kind::ReviewComment | Kind::Merged | Kind::Closed)
+    // Who ended it is not always known, and may have been the author.
+    let answers = |event: &&&Recorded| match event.kind {
+        Kind::Review | Kind::Comment | Kind::ReviewComment => true,
+        Kind::Merged | Kind::Closed => event.login != GHOST,
+        _ => false,
     };
     let first_response_ms = events.iter().filter(by_another).filter(answers).map(|event| event.at_ms).min();
     let approves =
@@ -181,13 +184,17 @@ mod tests {
             Recorded { detail: Some("approved".into()), ..event(Kind::Review, 1, "carol", 400) },
             event(Kind::Merged, 1, "carol", 500),
             event(Kind::Comment, 2, "bob", 50),
+            event(Kind::Closed, 2, GHOST, 300),
         ];
         let merged = Some(Ended { at_ms: 900, merged: true });
         let facts = Facts::of(vec![pull(1, "Ann", merged), pull(2, "ann", None)], &events, &BTreeSet::new());
         let first = &facts.pulls[0];
         assert_eq!((first.first_response_ms, first.approved_ms), (Some(300), Some(400)));
         assert_eq!(first.ended, Some(Ended { at_ms: 500, merged: true }), "the event knows when");
-        assert_eq!(facts.pulls[1].first_response_ms, None, "before it was opened");
+        assert_eq!(
+            facts.pulls[1].first_response_ms, None,
+            "before it was opened, and closed by nobody known"
+        );
         assert_eq!(facts.known_since_ms, Some(50));
     }
 

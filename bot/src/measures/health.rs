@@ -68,6 +68,7 @@ pub fn health(
     now_ms: i64,
 ) -> Health {
     let people = people::of_period(&facts.contributions, period);
+    let earlier = people::of_period(&facts.contributions, period.before());
     let mut measures = Vec::new();
     let view = View { facts, period, now_ms };
     for (id, name, p) in [
@@ -122,9 +123,9 @@ pub fn health(
     }));
     measures.push(view.closure());
     measures.push(view.acceptance());
-    measures.push(view.absence(&people));
+    measures.push(view.absence(&people, &earlier));
     for habit in [Habit::New, Habit::Episodic, Habit::Returning] {
-        measures.push(view.habit(habit, &people));
+        measures.push(view.habit(habit, &people, &earlier));
     }
     measures.extend(view.growth(counts));
     Health {
@@ -296,10 +297,9 @@ impl View<'_> {
         )
     }
 
-    fn absence(&self, people: &[Person]) -> Measure {
+    fn absence(&self, people: &[Person], earlier: &[Person]) -> Measure {
         let weights = |people: &[Person]| people.iter().map(Person::weight).collect::<Vec<_>>();
         let now = weights(people);
-        let earlier = people::of_period(&self.facts.contributions, self.period.before());
         shared(
             absence::factor(&now),
             Measure {
@@ -311,15 +311,14 @@ impl View<'_> {
                 interval: "bootstrap over contributions",
                 n: now.iter().sum::<u64>() as usize,
                 of: "contributions",
-                before: absence::factor(&weights(&earlier)).map(|one| one.value),
+                before: absence::point(&weights(earlier)),
                 ..EMPTY
             },
         )
     }
 
-    fn habit(&self, habit: Habit, people: &[Person]) -> Measure {
+    fn habit(&self, habit: Habit, people: &[Person], earlier: &[Person]) -> Measure {
         let count = |people: &[Person]| people.iter().filter(|one| one.habit == habit).count() as f64;
-        let earlier = people::of_period(&self.facts.contributions, self.period.before());
         let (id, name) = match habit {
             Habit::New => ("new-contributors", "New contributors"),
             Habit::Returning => ("returning-contributors", "Returning contributors"),
@@ -334,7 +333,7 @@ impl View<'_> {
             value: (!people.is_empty()).then(|| count(people)),
             n: people.len(),
             of: "people who contributed",
-            before: (!earlier.is_empty()).then(|| count(&earlier)),
+            before: (!earlier.is_empty()).then(|| count(earlier)),
             weeks: if habit == Habit::New {
                 by_week(self.period, people, |one| one.first_ms, |week| Some(week.len() as f64))
             } else {

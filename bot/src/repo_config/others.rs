@@ -1,7 +1,6 @@
 //! `[tests]`, `[reviews]`, `[claims]`, `[labels]`, `[contributors]`.
 //!
-//! The section of contributors is read and checked for mistakes, so that a file stays valid as the bot grows; nothing acts
-//! on it yet. Of tests, `paceline prove` uses the globs.
+//! Of tests, `paceline prove` uses the globs.
 
 use crate::judgement::Level;
 use schemars::JsonSchema;
@@ -142,7 +141,7 @@ impl Default for Labels {
     }
 }
 
-/// Whose contributions are counted. Read and validated; not yet acted on.
+/// Whose contributions are counted, and who is named.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ContributorsConfig {

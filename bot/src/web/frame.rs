@@ -71,7 +71,10 @@ pub async fn layer(State(site): State<Site>, request: Request, next: Next) -> Re
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         }
     }
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("cookie"));
+    let for_all = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.starts_with("public"));
+    if !response.headers().get(header::CACHE_CONTROL).is_some_and(for_all) {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("cookie"));
+    }
     response
 }
 

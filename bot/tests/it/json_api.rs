@@ -3,6 +3,7 @@
 use crate::database::{On, on_both};
 use crate::people::{Past, fill};
 use crate::seed::{Seeded, job_id};
+use crate::world::{Wishes, World, request};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use bot::db::repositories;
@@ -21,6 +22,7 @@ on_both!(
     health_says_how_each_number_came_about,
     a_person_has_a_record,
     badges_are_drawn_here,
+    a_question_of_ten_megabytes_is_refused_and_harms_nobody,
 );
 
 async fn busy(on: On) -> Seeded {
@@ -238,4 +240,25 @@ async fn badges_are_drawn_here(on: On) {
         let (status, ..) = get(&seeded, &format!("/acme/gateway/badge/{none}"), None).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{none}");
     }
+}
+
+async fn a_question_of_ten_megabytes_is_refused_and_harms_nobody(on: On) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new(on, Wishes::default()).await;
+    for path in ["/", "/acme/widgets/contributors", "/api/v1/repositories"] {
+        let mut stream = tokio::net::TcpStream::connect(world.server.address).await.unwrap();
+        let head = format!("GET {path}?x={} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(10 << 20));
+        // The server may end the connection before it has read all of it.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{}",
+            &answer[..answer.len().min(200)]
+        );
+    }
+    let (status, _) = request("GET", &world.url("/api/v1/repositories"), &[], Vec::new()).await;
+    assert_eq!(status, 200);
 }

@@ -144,7 +144,7 @@ fn stage(stage: &Stage, now_ms: i64) -> StageView {
     let seconds = (stage.to_ms.unwrap_or(now_ms) - stage.from_ms).max(0) as f64 / 1_000.0;
     StageView {
         name: stage.name,
-        took: format::seconds(seconds),
+        took: if seconds < 1.0 { "at once".into() } else { format::seconds(seconds) },
         open: stage.to_ms.is_none(),
         target: stage.target_days.map(|days| format::count(days as usize, "day", "days")),
         missed: stage.target_days.is_some_and(|days| seconds > f64::from(days) * 86_400.0),
