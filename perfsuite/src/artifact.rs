@@ -110,6 +110,8 @@ pub struct Artifacts {
     pub notes: Vec<String>,
     /// Changed files that are neither source nor words, so that benches may read them when they run.
     pub changed_data: Vec<String>,
+    /// Modules whose files differ, as paths of Rust.
+    pub changed_modules: Vec<String>,
     /// `rustc --version --verbose`.
     pub rustc: String,
 }
@@ -150,13 +152,17 @@ enum Complaint {
 /// Both sides with one harness. The inner error says why criterion's stand-in cannot be had.
 fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Result<Artifacts, String>> {
     let git_dir = git::git_dir(task.repository)?;
+    let changed = git::changed_files(&git_dir, task.base, task.head)?;
     let mut artifacts = Artifacts {
         suites: task.suites.to_vec(),
         builds: vec![],
         sides: None,
         failures: vec![],
         notes: vec![],
-        changed_data: git::changed_data(&git_dir, task.base, task.head)?,
+        changed_modules: crate::profile::touched::modules(&changed, |directory| {
+            git::package_name(&git_dir, task.head, directory)
+        }),
+        changed_data: changed.into_iter().filter(|path| git::is_data(path)).collect(),
         rustc: places.rustc.clone(),
     };
     artifacts.notes.extend(strange::notes(&git_dir, task.base, task.head)?);

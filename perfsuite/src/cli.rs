@@ -9,6 +9,7 @@ mod history_trial;
 mod judge;
 mod load;
 mod markdown;
+mod profile;
 mod report;
 mod runner;
 mod scenario;
@@ -16,6 +17,7 @@ mod settings;
 mod text;
 
 use crate::load::{round, upstream};
+use crate::suite::command::exec_when_told;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -36,8 +38,15 @@ enum Command {
     Compare(compare::CompareArgs),
     #[command(hide = true)]
     HistoryTrial(history_trial::HistoryTrialArgs),
+    /// Read a line, then become a command: so that who started it can watch it from its first instruction on.
+    #[command(hide = true)]
+    ExecWhenTold {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     Judge(judge::JudgeArgs),
     Load(load::LoadArgs),
+    Profile(profile::ProfileArgs),
     Report(report::ReportArgs),
     Runner(crate::runner::RunnerArgs),
     Upstream(upstream::UpstreamArgs),
@@ -93,8 +102,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Changepoints(args) => changepoints::run(args),
         Command::Compare(args) => compare::run(args),
         Command::HistoryTrial(args) => history_trial::run(args),
+        Command::ExecWhenTold { command } => exec_when_told(command).map(|()| Answer::CouldNotJudge),
         Command::Judge(args) => judge::run(args),
         Command::Load(args) => load::run(args),
+        Command::Profile(args) => profile::run(args),
         Command::Report(args) => report::run(args),
         Command::Runner(args) => runner::run(args),
         Command::Upstream(args) => upstream::run(args).map(|()| Answer::NoChange),

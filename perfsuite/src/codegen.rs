@@ -59,6 +59,7 @@ mod x86_64;
 
 pub use compare::{Changed, Comparison, Difference, Entrance, NAMES_MAX, Place, Same};
 pub use image::Image;
+pub(crate) use names::readable;
 
 /// What the linker must be asked for, beside `-Clink-arg=-Wl,-Map=FILE`: a file for each executable, since linkers run
 /// at the same time and none of them names the file after its output.

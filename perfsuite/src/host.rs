@@ -108,18 +108,9 @@ pub fn fingerprint(sandbox: &Sandbox) -> Environment {
 
 fn missing(sandbox: &Sandbox) -> Vec<MissingTool> {
     let mut missing: Vec<MissingTool> = sandbox.missing().into_iter().collect();
-    for (tool, program, hides, package) in [
-        (Tool::Perf, "perf", "which functions the time goes to (profiles, flame graphs)", "linux-perf"),
-        (
-            Tool::Valgrind,
-            "valgrind",
-            "whether a small change is more instructions or only their layout",
-            "valgrind",
-        ),
-    ] {
-        if !on_path(program) {
-            missing.push(MissingTool { tool, hides: hides.into(), package: package.into() });
-        }
+    if !on_path("valgrind") {
+        let hides = "whether a small change is more instructions or only their layout";
+        missing.push(MissingTool { tool: Tool::Valgrind, hides: hides.into(), package: "valgrind".into() });
     }
     missing
 }

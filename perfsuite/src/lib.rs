@@ -17,6 +17,7 @@ pub mod measure;
 pub mod model;
 pub mod observe;
 pub mod process;
+pub mod profile;
 pub mod progress;
 pub mod runner;
 pub mod sandbox;

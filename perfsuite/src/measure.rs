@@ -1,10 +1,12 @@
 //! One job, whole: two commits in, evidence out. Blocking; meant for a thread of its own.
 
+mod profiles;
+
 use crate::artifact::{Artifacts, Linking, SidePaths, Task, build_both, stopped};
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Evidence, Failure, JobLimits, JobSpec, LoadSuite, Series, SuiteKind};
+use crate::model::{Evidence, Failure, JobLimits, JobSpec, LoadSuite, Profile, Series, SuiteKind};
 use crate::observe::{Observer, WithEnd};
 use crate::sandbox::{Limits, Sandbox};
 use crate::suite::criterion::{self, Bench, Inventory, Pace, Until};
@@ -99,6 +101,7 @@ fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) 
         judged_pairs: found.judged_pairs,
         identical: found.inventory.identical,
         unaffected: found.inventory.unaffected,
+        profiles: found.profiles,
         started_ms,
         finished_ms: now_ms(),
         measure_ms: i64::try_from(found.measured.as_millis()).unwrap_or(i64::MAX),
@@ -175,6 +178,7 @@ struct Found {
     inventory: Inventory,
     series: Vec<Series>,
     calibration: Vec<Series>,
+    profiles: Vec<Profile>,
     failures: Vec<Failure>,
     notes: Vec<String>,
     judged_pairs: u32,
@@ -207,33 +211,62 @@ fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found
     found.notes.extend(measured.notes);
     found.counting = measured.counting;
     found.calibration = measured.calibration;
+    let mut rates = Vec::new();
     for (index, scenario) in scenarios.iter().enumerate() {
         stopped(observer)?;
         let left = ends.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(scenarios.len() - index).unwrap_or(u32::MAX);
-        let measured = load::measure_suite(&LoadContext {
-            suite: scenario.suite,
-            load: scenario.load,
-            base: scenario.base,
-            head: scenario.head,
-            sandbox: &job.sandbox,
-            observer,
-            rule: &rule,
-            seed: job.spec.seed.wrapping_add(index as u64),
-            deadline: Instant::now() + share,
-            limit: load::SCENARIO_LIMIT,
-            memory_bytes: bench.limits.memory_bytes,
-            perfsuite: load::perfsuite_argv().context("cannot tell where this program is")?,
-        });
+        let measured = load::measure_suite(&context(job, bench, scenario, index, &rule, share)?);
         stopped(observer)?;
+        rates.push(measured.rate_per_second);
         found.series.extend(measured.series);
         found.failures.extend(measured.failures);
         found.notes.extend(measured.notes);
     }
+    let under_load = scenarios.iter().zip(&rates).enumerate().map(|(index, (scenario, rate))| {
+        Ok((context(job, bench, scenario, index, &rule, profiles::ALL)?, *rate))
+    });
+    let under_load: Vec<_> = under_load.collect::<anyhow::Result<_>>()?;
+    let taken = profiles::take(&profiles::Ask {
+        bench,
+        rule: &rule,
+        seed: job.spec.seed,
+        series: &found.series,
+        benchmarks: &inventory.benchmarks,
+        scenarios: &under_load,
+        modules: &artifacts.changed_modules,
+    })?;
+    found.profiles = taken.profiles;
+    found.notes.extend(taken.notes);
     found.inventory = inventory;
     found.measured = began.elapsed();
     observer.progress(Progress { phase: Phase::Measuring, text: "measured".into(), done: 1, total: 1 });
     Ok(())
+}
+
+/// How a scenario is played in this job.
+fn context<'a>(
+    job: &'a Job,
+    bench: &'a Bench,
+    scenario: &'a Scenario,
+    index: usize,
+    rule: &'a Rule,
+    share: Duration,
+) -> anyhow::Result<LoadContext<'a>> {
+    Ok(LoadContext {
+        suite: scenario.suite,
+        load: scenario.load,
+        base: scenario.base,
+        head: scenario.head,
+        sandbox: &job.sandbox,
+        observer: bench.observer,
+        rule,
+        seed: job.spec.seed.wrapping_add(index as u64),
+        deadline: Instant::now() + share,
+        limit: load::SCENARIO_LIMIT,
+        memory_bytes: bench.limits.memory_bytes,
+        perfsuite: load::perfsuite_argv().context("cannot tell where this program is")?,
+    })
 }
 
 /// A load suite with its files.

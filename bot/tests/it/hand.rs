@@ -121,6 +121,7 @@ pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
         judged_pairs: 1,
         identical: Vec::new(),
         unaffected: Vec::new(),
+        profiles: vec![],
         calibration: vec![one(visits_of(1.0))],
         count_ms: 0,
         started_ms: 1,

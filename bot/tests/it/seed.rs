@@ -367,6 +367,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         builds: vec![build(Side::Base, base(), None), build(Side::Head, sha('d'), None)],
         identical: Vec::new(),
         unaffected: Vec::new(),
+        profiles: vec![],
         calibration: vec![Calibration {
             suite: "routing".into(),
             benchmark: BenchmarkId("route/match/1000".into()),

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 /// times a week.
 const ENTRIES_MAX: usize = 4;
 /// Changes when what is stored, or how it is built, changes.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
 
 /// Starts from the stored target directory, where there is one.
 pub(super) fn restore(task: &Task, places: &Places) -> anyhow::Result<()> {

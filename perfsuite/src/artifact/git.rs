@@ -30,8 +30,8 @@ pub(super) fn git_dir(repository: &Path) -> anyhow::Result<PathBuf> {
     Ok(repository)
 }
 
-/// Files that differ between two commits and are neither source nor words: what benches may read when they run.
-pub(super) fn changed_data(git_dir: &Path, base: &Sha, head: &Sha) -> anyhow::Result<Vec<String>> {
+/// Files that differ between two commits.
+pub(super) fn changed_files(git_dir: &Path, base: &Sha, head: &Sha) -> anyhow::Result<Vec<String>> {
     let output = git(git_dir)
         .args(["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv"])
         .args([base.as_str(), head.as_str(), "--"])
@@ -43,11 +43,24 @@ pub(super) fn changed_data(git_dir: &Path, base: &Sha, head: &Sha) -> anyhow::Re
         String::from_utf8_lossy(&output.stderr).trim()
     );
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(names.split('\0').filter(|name| is_data(name)).map(str::to_owned).collect())
+    Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-/// Not Rust, not Cargo's, not prose: everything else could be some benchmark's input.
-fn is_data(path: &str) -> bool {
+/// The name of the package whose manifest lies in a directory of a commit.
+pub(super) fn package_name(git_dir: &Path, commit: &Sha, directory: &str) -> Option<String> {
+    /// A larger manifest is none.
+    const MANIFEST_MAX_BYTES: usize = 1 << 20;
+    let slash = if directory.is_empty() { "" } else { "/" };
+    let blob = format!("{commit}:{directory}{slash}Cargo.toml");
+    let output = git(git_dir).args(["cat-file", "blob", &blob]).output().ok()?;
+    let manifest =
+        output.status.success().then_some(output.stdout).filter(|m| m.len() <= MANIFEST_MAX_BYTES)?;
+    let manifest: toml_edit::DocumentMut = String::from_utf8(manifest).ok()?.parse().ok()?;
+    Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+}
+
+/// What benches may read when they run. Not Rust, not Cargo's, not prose: everything else could be some benchmark's input.
+pub(super) fn is_data(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let known = [".rs", ".md"].iter().any(|ending| name.ends_with(ending))
         || ["Cargo.toml", "Cargo.lock", ".gitignore"].contains(&name)

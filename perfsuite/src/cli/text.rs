@@ -1,5 +1,6 @@
 //! A report as plain text for a terminal.
 
+use super::profile::told::cause_in_words;
 use crate::model::{Certainty, Comparison, Environment, Metric, Report, Side, Unit, Verdict};
 use std::fmt::Write;
 
@@ -17,6 +18,15 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "{}", broken.error.as_deref().unwrap_or_default())?;
     }
     table(out, report)?;
+    for profile in &report.profiles {
+        let unit = profile.unit.as_str();
+        if let Some(cause) = &profile.cause {
+            writeln!(out, "{}: {}", profile.benchmark, cause_in_words(cause, unit))?;
+        }
+        if let Some(doubt) = &profile.doubt {
+            writeln!(out, "{}: counter-evidence: {doubt}", profile.benchmark)?;
+        }
+    }
     for name in report.same_code() {
         writeln!(out, "identical machine code, not run: {name}")?;
     }
@@ -257,6 +267,7 @@ mod tests {
             builds: vec![],
             identical: vec!["gateway/limit".into()],
             unaffected: vec![],
+            profiles: vec![],
             calibration: vec![],
             environment: Environment { sandbox: "none: switched off".into(), ..Environment::default() },
             judged_pairs: 4,

@@ -90,6 +90,11 @@ impl<'i, 'a> Comparison<'i, 'a> {
 
     /// Whether one benchmark's code is the same on both sides.
     pub fn benchmark(&mut self, base: &Entrance, head: &Entrance) -> Difference {
+        self.benchmark_naming(base, head, NAMES_MAX)
+    }
+
+    /// The same, with so many names of functions and constants that differ.
+    pub fn benchmark_naming(&mut self, base: &Entrance, head: &Entrance, names_max: usize) -> Difference {
         let mut walk = Walk::new();
         let skipped = (left_out(self.base, base), left_out(self.head, head));
         match self.own(base, head) {
@@ -103,7 +108,7 @@ impl<'i, 'a> Comparison<'i, 'a> {
             Err(reason) => walk.unsure(&reason, None),
         }
         self.walk(&mut walk, &skipped);
-        walk.into_difference()
+        walk.into_difference(names_max)
     }
 
     /// To everything that is not reached yet.

@@ -4,7 +4,7 @@
 const CHARS_MAX: usize = 200;
 
 /// Demangled, without the hash. The symbol is a stranger's: what is not printable is left out.
-pub(super) fn readable(symbol: &[u8]) -> String {
+pub(crate) fn readable(symbol: &[u8]) -> String {
     /// Beyond this, demangling could cost more than the name is worth.
     const SYMBOL_BYTES_MAX: usize = 4 * 1024;
     let symbol = String::from_utf8_lossy(&symbol[..symbol.len().min(SYMBOL_BYTES_MAX)]);

@@ -3,6 +3,8 @@
 //! A runner is trusted to measure, not to send what is sound: its token may have been stolen, and what it passes on
 //! (names, outputs) was written by strangers' programs.
 
+mod profiles;
+
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::{Build, Evidence, JobSpec, Series, Side, Visit};
 use std::collections::HashSet;
@@ -59,6 +61,7 @@ pub fn check(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
         return refuse("there are more bases against themselves than benchmarks");
     }
     evidence.calibration.iter().try_for_each(|series| check_series(series, spec))?;
+    profiles::check(evidence, spec)?;
     check_others(evidence, spec)
 }
 

@@ -113,9 +113,13 @@ async fn play(
         seed,
     };
     match plan.task {
-        RoundTask::Measure { rate_per_second, warmup_ms, window_ms } => {
+        RoundTask::Measure { rate_per_second, warmup_ms, window_ms }
+        | RoundTask::Watched { rate_per_second, warmup_ms, window_ms } => {
             let warmup = spec(rate_per_second, warmup_ms, plan.seed ^ WARMUP_SEED);
             observe(&mut generator, &warmup, servers).await?;
+            if let RoundTask::Watched { .. } = plan.task {
+                wait_to_be_told(servers)?;
+            }
             let (before, own_before) = (readings(servers)?, own_thread_ns());
             let observed =
                 observe(&mut generator, &spec(rate_per_second, window_ms, plan.seed), servers).await?;
@@ -139,6 +143,20 @@ async fn play(
             Ok(RoundOutcome::Knee(search.result()))
         }
     }
+}
+
+/// Says which processes the servers are, and waits for a line. Nothing is on its way meanwhile, so the runtime may wait.
+fn wait_to_be_told(servers: &[Server]) -> Result<(), Trouble> {
+    let processes = servers.iter().filter_map(|server| Some((server.side?, server.pid))).collect();
+    let told = || -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(&RoundOutcome::Ready { processes })?;
+        line.push(b'\n');
+        let mut out = std::io::stdout().lock();
+        out.write_all(&line)?;
+        out.flush()?;
+        std::io::stdin().lock().take(PLAN_MAX_BYTES as u64).read_line(&mut String::new()).map(drop)
+    };
+    told().map_err(|error| Trouble::refused(format!("nobody says when to begin: {error}")))
 }
 
 /// Starts the upstream, then the servers in the plan's order; each is ready before the next one starts.

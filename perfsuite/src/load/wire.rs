@@ -54,6 +54,8 @@ pub struct ServerPlan {
 pub enum RoundTask {
     /// One schedule over all servers of the plan.
     Measure { rate_per_second: f64, warmup_ms: u64, window_ms: u64 },
+    /// One schedule, which begins when it is told to, so that somebody outside can watch the servers.
+    Watched { rate_per_second: f64, warmup_ms: u64, window_ms: u64 },
     /// The largest rate that the (single) server sustains with p99 under the limit.
     Knee { p99_limit_ns: u64, probe_ms: u64, limit_ms: u64 },
 }
@@ -62,6 +64,10 @@ pub enum RoundTask {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum RoundOutcome {
+    /// Not the last word: warmed up, and waiting for a line. The servers' process ids, as the round sees them.
+    Ready {
+        processes: BTreeMap<Side, u32>,
+    },
     Measured(RoundResult),
     Knee(KneeResult),
     Failed(RoundFailure),

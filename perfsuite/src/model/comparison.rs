@@ -1,6 +1,8 @@
 //! The verdict's outcome: one row per benchmark and metric, and the report that holds them.
 
-use super::{BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, Sha, Unaffected};
+use super::{
+    BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, ProfileSummary, Sha, Unaffected,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +117,9 @@ pub struct Report {
     /// Benchmarks measured against themselves in this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calibration: Vec<Calibration>,
+    /// Where the time of some that changed went, the largest change first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileSummary>,
     pub environment: Environment,
     pub judged_pairs: u32,
     /// False alarms allowed per run.
@@ -140,6 +145,13 @@ impl Report {
         let unaffected = self.unaffected.iter().filter(not_run);
         let unaffected = unaffected.map(|unaffected| unaffected.benchmark.0.as_str());
         self.identical.iter().map(String::as_str).chain(unaffected)
+    }
+
+    /// The profile of a row's benchmark, with its place among all.
+    pub fn profile_of(&self, row: &Comparison) -> Option<(usize, &ProfileSummary)> {
+        let of =
+            |profile: &ProfileSummary| (&profile.suite, &profile.benchmark) == (&row.suite, &row.benchmark);
+        self.profiles.iter().enumerate().find(|(_, profile)| of(profile))
     }
 
     fn was_run(&self, unaffected: &Unaffected) -> bool {

@@ -1,6 +1,6 @@
 //! What a runner uploads: raw samples, builds, failures, environment; enough to judge again, offline.
 
-use super::{BenchmarkId, Environment, JobSpec, Metric, Sha};
+use super::{BenchmarkId, Environment, JobSpec, Metric, Profile, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub struct Evidence {
     /// Benchmarks whose machine code is the same on both sides, in executables that differ: not run either.
     #[serde(default)]
     pub unaffected: Vec<Unaffected>,
+    /// Where the time of some that changed went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<Profile>,
     pub started_ms: i64,
     pub finished_ms: i64,
     /// Time spent measuring, without builds; what counting instructions took is part of it.

@@ -209,10 +209,21 @@ fn get() -> String {
     "GET".into()
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Whether a scenario that changed is sampled, so that the report can name functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProfileSpec {
-    #[serde(default)]
+    #[serde(default = "yes")]
     pub enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for ProfileSpec {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

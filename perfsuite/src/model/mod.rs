@@ -6,6 +6,7 @@ pub mod evidence;
 pub mod ids;
 pub mod job;
 pub mod metric;
+pub mod profile;
 pub mod wire;
 
 pub use comparison::{Calibration, Certainty, Comparison, Report, Verdict};
@@ -16,3 +17,4 @@ pub use evidence::{
 pub use ids::{BenchmarkId, Fence, JobId, Sha};
 pub use job::{CriterionSuite, JobLimits, JobSpec, LoadSuite, Mode, SuiteKind, SuiteSpec, Trust};
 pub use metric::{Direction, Metric, Unit};
+pub use profile::{Profile, ProfileSummary};

@@ -5,18 +5,22 @@
 //! Processes differ more from each other than the samples within one, so many short processes tell more than a long one. Benchmarks take turns in random order, so that a slow minute of the machine
 //! touches all of them a little and none of them wholly.
 
+mod allocations;
 mod duet;
 mod instructions;
 mod inventory;
 mod listing;
 mod player;
 mod process;
+mod profile;
 mod rounds;
 mod same_code;
 
+pub use allocations::{Allocations, allocations};
 pub use inventory::{Benchmark, Inventory, take};
 #[cfg(any(test, fuzzing))]
 pub(crate) use listing::hostile as hostile_listing;
+pub use profile::{Effort, profile};
 pub use rounds::{Measured, Pace, Until, measure};
 
 use crate::artifact::SidePaths;

@@ -1,10 +1,12 @@
 //! Suites of kind `load`: rounds of two live servers, repeated until latency and capacity are decided.
 
 mod play;
+mod profile;
 mod same;
 mod seen;
 mod totals;
 
+pub use profile::{profile, rate};
 pub use same::identical;
 pub use totals::Totals;
 
@@ -156,7 +158,7 @@ pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
                 outcome.failures.push(of_round(ctx.suite, failed));
                 return outcome;
             }
-            Ok(RoundOutcome::Knee(_)) => {
+            Ok(RoundOutcome::Knee(_) | RoundOutcome::Ready { .. }) => {
                 let output = "the round answered what it was not asked";
                 outcome.failures.push(failure(ctx.suite, None, FailureReason::BadOutput, output));
                 return outcome;
@@ -199,7 +201,9 @@ pub fn knees(ctx: &LoadContext<'_>) -> Result<BTreeMap<Side, KneeResult>, Failur
                 continue;
             }
             Ok(RoundOutcome::Failed(failed)) => return Err(of_round(ctx.suite, failed)),
-            Ok(RoundOutcome::Measured(_)) => "the search for the rate answered what it was not asked",
+            Ok(RoundOutcome::Measured(_) | RoundOutcome::Ready { .. }) => {
+                "the search for the rate answered what it was not asked"
+            }
             Err(Halt::Failed(failed)) => return Err(failed),
             Err(Halt::Stopped) => "the search for the rate was stopped",
         };
@@ -238,7 +242,7 @@ fn rate_of(ctx: &LoadContext<'_>, rng: &mut StdRng, notes: &mut Vec<String>) -> 
             Ok(rate)
         }
         RoundOutcome::Failed(failed) => Err(Halt::Failed(of_round(ctx.suite, failed))),
-        RoundOutcome::Measured(_) => {
+        RoundOutcome::Measured(_) | RoundOutcome::Ready { .. } => {
             let output = "the search for the rate answered what it was not asked";
             Err(Halt::Failed(failure(ctx.suite, None, FailureReason::BadOutput, output)))
         }

@@ -8,6 +8,7 @@ use crate::model::{
     Calibration, Certainty, Comparison, Evidence, Metric, Mode, Report, Series, SuiteSpec, Unaffected,
     Verdict,
 };
+use crate::profile::summarise;
 use std::cmp::Ordering;
 
 /// Judges everything that a run saw. A pure function of the evidence.
@@ -47,6 +48,7 @@ pub fn judge(evidence: &Evidence) -> Report {
         identical: evidence.identical.clone(),
         unaffected: evidence.unaffected.clone(),
         calibration,
+        profiles: evidence.profiles.iter().map(summarise).collect(),
         environment,
         judged_pairs,
         budget: evidence.spec.budget,

@@ -12,6 +12,7 @@ mod hostile;
 mod load;
 mod load_command;
 mod measure;
+mod profile;
 mod report;
 mod repository;
 mod runner;

@@ -53,6 +53,7 @@ fn evidence() -> Evidence {
         judged_pairs: 1,
         identical: vec![],
         unaffected: vec![],
+        profiles: vec![],
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

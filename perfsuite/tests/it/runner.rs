@@ -264,6 +264,7 @@ fn evidence(spec: &JobSpec) -> Evidence {
         judged_pairs: 0,
         identical: vec!["gateway/route".into()],
         unaffected: vec![],
+        profiles: vec![],
         calibration: vec![],
         count_ms: 0,
         started_ms: 1,

@@ -1,7 +1,7 @@
 //! One benchmark's walk over the pairs, and what it found.
 
 use super::pair::Judgement;
-use super::{Changed, Comparison, Difference, NAMES_MAX, Place, Same};
+use super::{Changed, Comparison, Difference, Place, Same};
 use crate::codegen::image::Kind;
 use crate::codegen::names::readable;
 use std::collections::BTreeSet;
@@ -120,17 +120,17 @@ impl Walk {
         Some(readable(name))
     }
 
-    pub(super) fn into_difference(self) -> Difference {
+    pub(super) fn into_difference(self, names_max: usize) -> Difference {
         let Some(place) = self.changed else {
             let Walk { functions, bytes, lines_moved, .. } = self;
             return Difference::Same(Same { functions, bytes, lines_moved });
         };
-        let more = |names: &BTreeSet<String>| names.len().saturating_sub(NAMES_MAX);
+        let more = |names: &BTreeSet<String>| names.len().saturating_sub(names_max);
         Difference::Changed(Changed {
             place,
             unnamed: self.unnamed + more(&self.changed_functions) + more(&self.changed_data),
-            functions: self.changed_functions.into_iter().take(NAMES_MAX).collect(),
-            data: self.changed_data.into_iter().take(NAMES_MAX).collect(),
+            functions: self.changed_functions.into_iter().take(names_max).collect(),
+            data: self.changed_data.into_iter().take(names_max).collect(),
             unsure: self.unsure,
         })
     }

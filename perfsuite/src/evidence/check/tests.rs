@@ -11,7 +11,7 @@ fn sha(digit: &str) -> crate::model::Sha {
     digit.repeat(40).parse().unwrap()
 }
 
-fn spec() -> JobSpec {
+pub(super) fn spec() -> JobSpec {
     let suite = SuiteSpec {
         name: "widgets".into(),
         kind: SuiteKind::Criterion(CriterionSuite::default()),
@@ -70,6 +70,7 @@ fn sound() -> Evidence {
         judged_pairs: 1,
         identical: vec!["widgets/four".into()],
         unaffected: vec![],
+        profiles: vec![],
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

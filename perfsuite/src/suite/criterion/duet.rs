@@ -59,6 +59,15 @@ impl Plan {
         self.grows
     }
 
+    /// Iterations of a batch.
+    pub(super) fn iterations(&self) -> u64 {
+        self.iterations
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
     pub(super) fn reached(&self) -> Duration {
         self.reached
     }
@@ -163,7 +172,7 @@ fn is_alone(player: &mut Player, iterations: u64) -> Result<bool, Ended> {
     Ok(player.waits() - before <= WAITS_MAX && !player.threaded())
 }
 
-fn start<'a>(
+pub(super) fn start<'a>(
     bench: &'a Bench<'a>,
     benchmark: &Benchmark,
     side: Side,
@@ -254,13 +263,13 @@ fn shape_of_fresh(batch_ns: f64, state_ns: f64) -> (u32, u32) {
     ((nanos(VISIT) / cost).clamp(1.0, STATES_MAX) as u32, 1)
 }
 
-fn either_order(rng: &mut StdRng) -> [Side; 2] {
+pub(super) fn either_order(rng: &mut StdRng) -> [Side; 2] {
     if rng.random_bool(0.5) { Side::BOTH } else { [Side::Head, Side::Base] }
 }
 
 /// Keeps both processes and whoever drives them on one core: a turn between cores takes six times as long. Which core
 /// is drawn for each visit. Not being allowed to is no reason not to measure.
-fn pin(rng: &mut StdRng) -> Option<Pinned> {
+pub(super) fn pin(rng: &mut StdRng) -> Option<Pinned> {
     let cores = affinity::current().ok()?;
     Pinned::to(&[*cores.choose(rng)?]).ok()
 }

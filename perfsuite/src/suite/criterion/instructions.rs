@@ -86,13 +86,26 @@ fn run(
     rng: &mut StdRng,
     until: Instant,
 ) -> Result<Option<f64>, Ended> {
+    Ok(collected(&last_words(bench, benchmark, side, &CALLGRIND, iterations, rng, until)?))
+}
+
+/// What a tool says at the end of a process that runs so many iterations on one state.
+pub(super) fn last_words(
+    bench: &Bench,
+    benchmark: &Benchmark,
+    side: Side,
+    tool: &[&str],
+    iterations: u64,
+    rng: &mut StdRng,
+    until: Instant,
+) -> Result<String, Ended> {
     let program = copy(bench, benchmark, side, rng)?;
-    let part = Part { tool: &CALLGRIND, benchmark, side, program: &program, seed: SEED, until };
+    let part = Part { tool, benchmark, side, program: &program, seed: SEED, until };
     let mut player = Player::start(bench, &part)?;
     player.ready()?;
     player.state()?;
     player.run(iterations)?;
-    Ok(collected(&player.end()?))
+    player.end()
 }
 
 /// callgrind's last words: `==123== Collected : 8261258`.

@@ -127,6 +127,11 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// The bench and what it has started, as this process sees them.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        self.running.as_ref().map(Running::pids).unwrap_or_default()
+    }
+
     /// How often it has waited for something. A batch that waits has threads that come and go, or sleeps.
     pub(super) fn waits(&self) -> u64 {
         let read = || {

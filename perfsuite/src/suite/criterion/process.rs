@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Where a bench executable is seen inside walls: the same for both sides, since even the length of a program's path
 /// moves its stack.
-const BENCH_INSIDE: &str = "/build/bench";
+pub(super) const BENCH_INSIDE: &str = "/build/bench";
 /// Where a process leaves its samples.
 const SAMPLES_INSIDE: &str = "/build/criterion";
 

@@ -4,6 +4,8 @@ use super::listing::Listed;
 use crate::artifact::{BenchExecutable, Harness};
 use crate::codegen::{Comparison, Difference, Entrance, Image, Place};
 use crate::model::BenchmarkId;
+use crate::model::profile::Touched;
+use crate::profile::touched::{FUNCTIONS_MAX, by_code};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -56,6 +58,20 @@ pub(super) fn same_code(base: &Listing, head: &Listing) -> Result<BTreeMap<Strin
         }
     }
     Ok(same)
+}
+
+/// What a change touched of what one benchmark can reach.
+pub(super) fn touched(base: &Listing, head: &Listing, name: &str) -> Result<Touched, String> {
+    let (base_files, head_files) = (Files::read(base)?, Files::read(head)?);
+    let (base_image, head_image) = (base_files.image()?, head_files.image()?);
+    let (base_entries, head_entries) = (entries(base, &base_image), entries(head, &head_image));
+    let of = |entries: &BTreeMap<&str, u64>| {
+        let own = *entries.get(name).ok_or("it says no longer where the benchmark begins")?;
+        Ok::<_, String>(Entrance { own, all: entries.values().copied().collect() })
+    };
+    let mut comparison = Comparison::new(&base_image, &head_image);
+    let difference = comparison.benchmark_naming(&of(&base_entries)?, &of(&head_entries)?, FUNCTIONS_MAX);
+    Ok(by_code(&difference))
 }
 
 /// Where each benchmark begins, as an address of the file.

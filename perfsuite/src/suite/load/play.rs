@@ -4,9 +4,10 @@ use super::{Halt, LoadContext, failure};
 use crate::{
     load::wire::{RESULT_MAX_BYTES, RoundOutcome, RoundPlan, RoundTask, ServerPlan},
     model::{FailureReason, Side},
-    sandbox::Limits,
+    sandbox::{Limits, Running},
 };
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -34,6 +35,21 @@ pub(super) fn play(
     task: RoundTask,
     seed: u64,
     deadline: Instant,
+) -> Result<RoundOutcome, Halt> {
+    play_watched(ctx, sides, task, seed, deadline, &mut |_, _| {})
+}
+
+/// Called once the servers are warm, with their process ids as the round sees them; the schedule begins after it.
+pub(super) type Watcher<'w> = dyn FnMut(&Running, BTreeMap<Side, u32>) + 'w;
+
+/// The same, with somebody who looks on.
+pub(super) fn play_watched(
+    ctx: &LoadContext<'_>,
+    sides: &[Side],
+    task: RoundTask,
+    seed: u64,
+    deadline: Instant,
+    watcher: &mut Watcher<'_>,
 ) -> Result<RoundOutcome, Halt> {
     let broken = |reason, output: &str| Halt::Failed(failure(ctx.suite, None, reason, output));
     let (program, words) = ctx
@@ -83,9 +99,19 @@ pub(super) fn play(
     let mut running = ctx.sandbox.spawn(&command).map_err(io)?;
     // A round that ends before it has read its plan says why on stderr: see below.
     let _ = running.write_line(&line);
-    let line = loop {
+    let outcome = loop {
         match running.read_line(STOP_CHECK) {
-            Ok(line) => break line.filter(|line| line.len() <= RESULT_MAX_BYTES),
+            Ok(line) => {
+                let line = line.filter(|line| line.len() <= RESULT_MAX_BYTES);
+                match line.as_deref().map(serde_json::from_str::<RoundOutcome>) {
+                    Some(Ok(RoundOutcome::Ready { processes })) => {
+                        watcher(&running, processes);
+                        // A round that has ended meanwhile says so by the end of its output.
+                        let _ = running.write_line("begin");
+                    }
+                    other => break other,
+                }
+            }
             Err(e) if e.kind() != io::ErrorKind::TimedOut => break None,
             Err(_) if running.has_ended() => break None,
             Err(_) if ctx.observer.stopped() || Instant::now() > deadline + OVERTIME => {
@@ -94,7 +120,7 @@ pub(super) fn play(
             Err(_) => {}
         }
     };
-    match line.as_deref().map(serde_json::from_str::<RoundOutcome>) {
+    match outcome {
         Some(Ok(outcome)) => Ok(outcome),
         _ => {
             running.kill();
