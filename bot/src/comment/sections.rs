@@ -12,6 +12,7 @@ use crate::{
     format,
     judgement::{Acceptance, CommentContext, Level, Performance, Run},
     render::{
+        causes,
         facts::{Facts, Names, broken_by_head},
         markdown::{code, fenced_tail, inline, prose},
         words,
@@ -41,6 +42,8 @@ pub struct Sections<'a> {
     pub offences_left_out: usize,
     pub changes: Vec<Row>,
     pub changes_left_out: usize,
+    /// Which functions the changes come from, one line each.
+    pub causes: Vec<String>,
     /// One line each.
     pub notes: Vec<String>,
     pub suspects: Vec<Row>,
@@ -61,6 +64,8 @@ pub struct Sections<'a> {
     accepted: Option<&'a Acceptance>,
     /// Whether commands can be answered: not where a local range is reviewed.
     on_github: bool,
+    /// Of the run's page.
+    run_url: Option<String>,
 }
 
 pub struct Summary {
@@ -79,6 +84,8 @@ impl<'a> Sections<'a> {
     pub fn of(run: &'a Run, context: Option<&CommentContext<'_>>, limits: &Limits) -> Self {
         let mut sections = Self { base: run.base.short(), head: run.head.short(), ..Self::default() };
         sections.on_github = context.is_some();
+        sections.run_url =
+            context.and_then(|context| Some(format!("{}/runs/{}", context.public_url, context.job?)));
         (sections.offences, sections.offences_left_out) = offences(&run.commits, limits);
         if let Some(error) = &run.config_error {
             let place = format!("line {}, column {}", error.line, error.column);
@@ -194,6 +201,7 @@ impl<'a> Sections<'a> {
         let (facts, names) = (Facts::of(report), Names::of(report));
         self.verdict(report, &facts, &names);
         self.tables(&facts, &names, limits);
+        self.causes(report, &names, limits);
         self.failures(report, &names, limits);
         self.notes(report, &facts, &names, limits);
         let rows: Vec<&Comparison> = facts.all_judged().chain(facts.shown.iter().copied()).collect();
@@ -281,6 +289,20 @@ impl<'a> Sections<'a> {
             self.changes.extend(servers.take(limits.items / 2).map(|row| Row::of(row, names)));
         } else {
             self.notes.extend(server_lines(facts, names, limits));
+        }
+    }
+
+    /// The function that each profiled change comes from, with the way to its flame graph.
+    fn causes(&mut self, report: &Report, names: &Names<'_>, limits: &Limits) {
+        for (place, profile) in report.profiles.iter().enumerate().take(limits.items) {
+            let words = causes::markdown(profile);
+            let name = code(&names.name(&profile.suite, &profile.benchmark.0), rows::NAME_MAX_GRAPHEMES);
+            let link = self.run_url.as_ref().map(|url| {
+                format!(
+                    " [Flame graph]({url}/profile/{place}/difference.svg), [functions]({url}/profile/{place})"
+                )
+            });
+            self.causes.push(format!("{name} is {words}{}", link.unwrap_or_default()));
         }
     }
 

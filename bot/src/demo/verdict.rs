@@ -28,6 +28,14 @@ pub fn problems(story: &Story, seen: &Seen) -> Vec<String> {
             }
         }
     }
+    // Where the kernel lets nobody sample, the report says so.
+    if story.breaks_convention() && perfsuite::profile::available().is_ok() {
+        if report.profiles.is_empty() {
+            problems.push("nothing that changed was profiled".into());
+        } else if !seen.comment.contains("/profile/0/difference.svg") {
+            problems.push("the comment links no flame graph".into());
+        }
+    }
     problems
 }
 

@@ -7,6 +7,7 @@ use crate::{
     pull::{Commit, PullRequest, PullState, RepoId, RepoName},
     repo_config::CommitsConfig,
 };
+use perfsuite::model::profile::{Cause, FunctionChange, ProfileSummary, Shift, TouchedBy, WorkUnit};
 use perfsuite::model::{
     Build, Certainty, Comparison, Environment, Failure, FailureReason, Metric, MissingTool, Mode, OneSided,
     Report, Sha, Side, Tool, Unaffected, Verdict, comparison::REPORT_SCHEMA,
@@ -116,6 +117,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         builds: Side::BOTH.map(|side| build(side, None)).to_vec(),
         identical: Vec::new(),
         unaffected: Vec::new(),
+        profiles: vec![],
         calibration: Vec::new(),
         environment: Environment {
             hostname: "runner-1".into(),
@@ -151,7 +153,57 @@ pub fn regressed() -> Report {
         row("headers/many", Metric::Time, 1_830.0, 0.012, 0.031),
     ];
     rows.extend(equal_rows().into_iter().filter(|row| row.metric != Metric::LatencyP99));
-    report(rows)
+    let doubt = "No function of other machine code is on a stack of it: what changed may be layout, memory or the machine.";
+    Report {
+        profiles: vec![
+            profile("routing", "route/match/100000", Some("gateway::route::Table::longest_prefix"), None),
+            profile("proxy", "keepalive", None, Some(doubt)),
+        ],
+        ..report(rows)
+    }
+}
+
+/// One function that takes nearly twice as long, or none that explains the change.
+pub fn profile(suite: &str, benchmark: &str, function: Option<&str>, doubt: Option<&str>) -> ProfileSummary {
+    let shift =
+        |estimate: f64| Shift { estimate: Some(estimate), low: estimate - 0.06, high: Some(estimate + 0.07) };
+    let change = |name: &str, base_ns: f64, by: f64, touched| FunctionChange {
+        name: name.into(),
+        base_ns,
+        head_ns: base_ns * (1.0 + by),
+        change: shift(by),
+        base_total_ns: base_ns * 2.0,
+        head_total_ns: base_ns * (2.0 + by),
+        total_change: shift(by / 2.0),
+        touched,
+        changed: by > 0.1,
+    };
+    ProfileSummary {
+        suite: suite.into(),
+        benchmark: serde_json::from_value(benchmark.into()).unwrap(),
+        unit: if function.is_some() { WorkUnit::Iteration } else { WorkUnit::Request },
+        visits: 16,
+        base_samples: 4_012,
+        head_samples: 5_304,
+        base_ns: 93.4,
+        head_ns: 123.5,
+        change: shift(0.322),
+        cause: function.map(|function| Cause {
+            function: function.into(),
+            with_callees: false,
+            change: shift(0.96),
+            more_ns: 29.8,
+            touched: Some(TouchedBy::Code),
+            caller: Some("gateway::route::Table::find".into()),
+        }),
+        functions: function
+            .map(|function| change(function, 31.0, 0.96, Some(TouchedBy::Code)))
+            .into_iter()
+            .chain([change("gateway::route::trie::Trie::hash", 40.0, 0.01, None)])
+            .collect(),
+        doubt: doubt.map(str::to_owned),
+        notes: vec![],
+    }
 }
 
 pub fn troubled() -> Report {

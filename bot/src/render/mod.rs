@@ -1,5 +1,6 @@
 //! Text for people: the words, other people's text made harmless, and the report of `paceline review`.
 
+pub mod causes;
 pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fixtures;

@@ -3,6 +3,7 @@
 //! Everything foreign is stripped of control characters, so that no name moves the cursor or colours the screen.
 
 use super::{
+    causes,
     facts::{Facts, Names},
     markdown::{tail, visible},
     words,
@@ -220,6 +221,10 @@ impl Screen {
             self.output(&failure.output);
         }
         self.blank();
+        for profile in &report.profiles {
+            let name = names.name(&profile.suite, &profile.benchmark.0);
+            self.wrapped("", &format!("{} is {}", visible(&name), visible(&causes::told(profile))));
+        }
         for note in notes::notes(report, &facts, &names) {
             self.wrapped("", &note);
         }

@@ -26,6 +26,7 @@ mod payloads;
 mod people;
 mod postgres;
 mod presence;
+mod profile_pages;
 mod prove;
 mod queries;
 mod races;

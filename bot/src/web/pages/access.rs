@@ -104,14 +104,45 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
         let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
         let Ok(Path(id)) = path else { return Err(PageError::NotFound) };
-        if !is_job_id(&id) {
-            return Err(PageError::NotFound);
-        }
-        let site = Site::from_ref(state);
-        let job = jobs::get(site.db.pool(), &JobId(id)).await?.ok_or(PageError::NotFound)?;
-        let repository =
-            repositories::by_id(site.db.pool(), job.repository).await?.ok_or(PageError::NotFound)?;
-        Ok(Self { repository: Readable::check(&site, repository).await?, job })
+        run(&Site::from_ref(state), id).await
+    }
+}
+
+async fn run(site: &Site, id: String) -> Result<AtRun, PageError> {
+    if !is_job_id(&id) {
+        return Err(PageError::NotFound);
+    }
+    let job = jobs::get(site.db.pool(), &JobId(id)).await?.ok_or(PageError::NotFound)?;
+    let repository = repositories::by_id(site.db.pool(), job.repository).await?.ok_or(PageError::NotFound)?;
+    Ok(AtRun { repository: Readable::check(site, repository).await?, job })
+}
+
+/// `/runs/{job}/profile/{place}` and what is below it.
+pub struct AtProfile {
+    pub run: AtRun,
+    /// Among the run's profiles.
+    pub place: usize,
+    /// The last part of the address, where there is one.
+    pub file: String,
+}
+
+impl<S> FromRequestParts<S> for AtProfile
+where
+    S: Send + Sync,
+    Site: FromRef<S>,
+{
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
+        let words: Result<Path<Vec<(String, String)>>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        let Ok(Path(words)) = words else { return Err(PageError::NotFound) };
+        let word = |name: &str| words.iter().find(|(of, _)| of == name).map(|(_, word)| word.clone());
+        let place = word("place").filter(|text| text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit()));
+        let place = place.and_then(|text| text.parse().ok()).ok_or(PageError::NotFound)?;
+        let id = word("job").ok_or(PageError::NotFound)?;
+        let file = word("file").unwrap_or_default();
+        Ok(Self { run: run(&Site::from_ref(state), id).await?, place, file })
     }
 }
 

@@ -12,6 +12,8 @@ mod headline;
 mod interval;
 mod me;
 mod parts;
+mod profile;
+mod profile_view;
 mod pull;
 mod pull_line;
 mod repositories;
@@ -78,6 +80,8 @@ where
         .route("/me/leave-out", post(me::leave_out))
         .route("/me/take-in", post(me::take_in))
         .route("/me/delete", post(me::delete))
+        .route("/runs/{job}/profile/{place}", get(profile::show))
+        .route("/runs/{job}/profile/{place}/{file}", get(profile::file))
         .route("/{owner}/{name}", get(repository::show))
         .route("/{owner}/{name}/contributors", get(contributors::show))
         .route("/{owner}/{name}/contributors/{login}", get(contributor::show))

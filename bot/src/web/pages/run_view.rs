@@ -8,11 +8,11 @@ use crate::format;
 use crate::judgement::Performance;
 use crate::pull::RepoName;
 use crate::queue::JobState;
-use crate::render::words;
+use crate::render::{causes, words};
 use crate::runs::Loaded;
 use askama::Template;
 use perfsuite::model::{
-    Certainty, Comparison, Environment, Failure, JobId, Metric, Report, Sha, Tool, Verdict,
+    Certainty, Comparison, Environment, Failure, JobId, Metric, ProfileSummary, Report, Sha, Tool, Verdict,
 };
 
 /// How often the page of a run under way renews itself.
@@ -145,6 +145,12 @@ struct FailureView {
     output: String,
 }
 
+struct ProfileView {
+    place: usize,
+    benchmark: String,
+    cause: String,
+}
+
 struct BuildView {
     side: &'static str,
     commit: String,
@@ -157,6 +163,7 @@ struct ReportView {
     shown: usize,
     any: bool,
     filters: Vec<FilterLink>,
+    profiles: Vec<ProfileView>,
     failures: Vec<FailureView>,
     one_sided: Vec<String>,
     identical: Vec<String>,
@@ -267,6 +274,7 @@ fn report_view(report: &Report, show: Show) -> ReportView {
         shown,
         any: !report.rows.is_empty(),
         filters,
+        profiles: report.profiles.iter().enumerate().map(profile).collect(),
         failures: report.failures.iter().map(failure).collect(),
         one_sided: report
             .one_sided
@@ -308,6 +316,15 @@ fn report_view(report: &Report, show: Show) -> ReportView {
             })
             .collect(),
         warnings: report.environment.warnings.iter().map(|warning| clean(warning)).collect(),
+    }
+}
+
+fn profile((place, profile): (usize, &ProfileSummary)) -> ProfileView {
+    let unit = profile.unit.as_str();
+    ProfileView {
+        place,
+        benchmark: clean(&profile.benchmark.0),
+        cause: profile.cause.as_ref().map(|cause| clean(&causes::plain(cause, unit))).unwrap_or_default(),
     }
 }
 

@@ -18,14 +18,22 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// A policy of one answer's own, in place of the pages': for a document that is not one of the site's.
+#[derive(Clone)]
+pub struct OwnPolicy(pub HeaderValue);
+
 /// Sets the headers on every answer, errors included. Pages change any moment, so caches must ask again.
 pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let own = response.extensions_mut().remove::<OwnPolicy>();
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
         headers.insert(name, value);
     }
     headers.entry(header_of_others()).or_insert(HeaderValue::from_static("same-origin"));
+    if let Some(OwnPolicy(policy)) = own {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     response
 }
