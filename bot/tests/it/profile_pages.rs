@@ -111,7 +111,7 @@ impl Answer {
 }
 
 async fn get(seeded: &Seeded, below: &str) -> Answer {
-    let router = pages::routes::<Site>().with_state(seeded.site.clone());
+    let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
     let path = format!("/runs/{}{below}", job_id(2));
     let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();

@@ -6,7 +6,10 @@ use super::{
     schedule::Due,
     wire::{Tally, histogram},
 };
-use crate::model::{Side, job::Request};
+use crate::model::{
+    Side,
+    job::{Protocol, Request},
+};
 use hdrhistogram::Histogram;
 use std::{
     io,
@@ -74,6 +77,7 @@ impl Generator {
     pub async fn connect(
         targets: &[Target],
         connections: usize,
+        protocol: Protocol,
         requests: &[Request],
         response_max_bytes: u64,
     ) -> Result<Self, GeneratorError> {
@@ -85,7 +89,7 @@ impl Generator {
         let mut lanes = Vec::with_capacity(targets.len());
         for target in targets {
             let bytes = response_max_bytes.min(RESPONSE_MAX_BYTES);
-            let lane = Arc::new(Lane::new(target.side, target.address, each, requests, bytes)?);
+            let lane = Arc::new(Lane::new(target.side, target.address, each, protocol, requests, bytes)?);
             for slot in 0..each {
                 tasks.spawn(lane.clone().serve(slot));
             }
@@ -223,7 +227,8 @@ mod tests {
 
     async fn observe(targets: &[Target], connections: usize, rate_per_second: f64) -> Observed {
         let requests = [Request { method: "GET".into(), path: "/".into() }];
-        let mut generator = Generator::connect(targets, connections, &requests, 1000).await.unwrap();
+        let mut generator =
+            Generator::connect(targets, connections, Protocol::Http1, &requests, 1000).await.unwrap();
         let spec = ScheduleSpec {
             rate_per_second,
             window_ns: 1_000_000_000,
@@ -291,6 +296,86 @@ mod tests {
         assert!(tally.latency.value_at_quantile(0.5) >= 200_000_000);
     }
 
+    /// A server of HTTP/2 that answers `answer` of the running number of the request: status, length; none is a reset.
+    async fn streams(answer: impl Fn(u32) -> Option<(u16, usize)> + Send + Sync + 'static) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (answer, count) = (Arc::new(answer), Arc::new(AtomicU32::new(0)));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (answer, count) = (answer.clone(), count.clone());
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        match answer(count.fetch_add(1, Ordering::Relaxed)) {
+                            Some((status, length)) => {
+                                let head = http::Response::builder().status(status).body(()).unwrap();
+                                let mut body = respond.send_response(head, length == 0).unwrap();
+                                if length > 0 {
+                                    body.send_data(vec![b'x'; length].into(), true).unwrap();
+                                }
+                            }
+                            None => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    async fn observe_streams(address: SocketAddr, rate_per_second: f64) -> Observed {
+        let requests = [Request { method: "GET".into(), path: "/a?b=c".into() }];
+        let mut generator =
+            Generator::connect(&[base(address)], 2, Protocol::Http2, &requests, 1000).await.unwrap();
+        let due =
+            |n: u64| Due { at_ns: (n as f64 * 1e9 / rate_per_second) as u64, side: Side::Base, template: 0 };
+        generator.run(&(0..200).map(due).collect::<Vec<_>>()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_share_connections_of_http2() {
+        // All at once: more than two connections carry, so that some wait.
+        for rate in [400.0, 1e6] {
+            let observed = observe_streams(streams(|n| Some((200, n as usize % 3 * 400))).await, rate).await;
+            let tally = observed.of(Side::Base).unwrap();
+            assert_eq!((tally.answered, tally.failed()), (200, 0), "{:?}", tally.errors);
+            assert_eq!(tally.latency.len(), 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_of_http2_are_counted_by_kind() {
+        let failing = streams(|n| match n % 4 {
+            0 => Some((500, 2)),
+            1 => None,
+            2 => Some((200, 1001)),
+            _ => Some((204, 0)),
+        });
+        let observed = observe_streams(failing.await, 400.0).await;
+        let tally = observed.of(Side::Base).unwrap();
+        let of = |kind| tally.errors.get(&kind).copied().unwrap_or(0);
+        assert_eq!(
+            (tally.answered, of(ErrorKind::Status), of(ErrorKind::Closed), of(ErrorKind::TooLarge)),
+            (50, 50, 50, 50),
+            "{:?}",
+            tally.errors
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_speak_http2_is_an_error() {
+        let requests = [Request { method: "GET".into(), path: "/".into() }];
+        let other = server(async |_| b"HTTP/1.1 400 No\r\ncontent-length: 0\r\n\r\n".as_slice()).await;
+        let generator = Generator::connect(&[base(other)], 1, Protocol::Http2, &requests, 1000).await;
+        if let Ok(mut generator) = generator {
+            // The connection is there before the other side has said anything.
+            let due = Due { at_ns: 0, side: Side::Base, template: 0 };
+            let observed = generator.run(&[due]).await.unwrap();
+            assert_eq!(observed.of(Side::Base).unwrap().answered, 0);
+        }
+    }
+
     #[tokio::test]
     async fn errors_are_counted_by_side_and_kind() {
         let failing = server(async |n| match n % 4 {
@@ -317,7 +402,8 @@ mod tests {
             _ => b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
         });
         let requests = [Request { method: "GET".into(), path: "/".into() }];
-        let mut generator = Generator::connect(&[base(refusing.await)], 2, &requests, 1000).await.unwrap();
+        let mut generator =
+            Generator::connect(&[base(refusing.await)], 2, Protocol::Http1, &requests, 1000).await.unwrap();
         generator.expect(&[429]);
         let due = |n: u64| Due { at_ns: n * 5_000_000, side: Side::Base, template: 0 };
         let observed = generator.run(&(0..40).map(due).collect::<Vec<_>>()).await.unwrap();
@@ -351,7 +437,8 @@ mod tests {
             listener.local_addr().unwrap()
         };
         let requests = [Request { method: "GET".into(), path: "/".into() }];
-        let error = Generator::connect(&[base(gone)], 2, &requests, 1000).await.err().unwrap();
+        let error =
+            Generator::connect(&[base(gone)], 2, Protocol::Http1, &requests, 1000).await.err().unwrap();
         assert!(matches!(error, GeneratorError::Connect { side: Side::Base, connected: 0, .. }), "{error}");
     }
 }

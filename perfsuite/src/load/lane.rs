@@ -1,10 +1,19 @@
-//! One side's keep-alive connections, its queue of requests that wait for one, and its tally.
+//! One side's connections, its queue of requests that wait for a place on one, and its tally.
+//!
+//! A slot carries one request at a time: it is a connection of HTTP/1, or one of several streams of a connection of
+//! HTTP/2 (`streams`).
 
 use super::{
     response::{Answer, Bad, ResponseReader},
+    streams::{self, STREAMS},
     wire::{ErrorKind, Tally},
 };
-use crate::model::{Side, job::Request};
+use crate::model::{
+    Side,
+    job::{Protocol, Request},
+};
+use bytes::Bytes;
+use h2::client::SendRequest;
 use std::{
     collections::VecDeque,
     io,
@@ -26,6 +35,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Lane {
     pub(super) side: Side,
     address: SocketAddr,
+    protocol: Protocol,
+    response_max_bytes: u64,
     requests: Vec<Prepared>,
     state: Mutex<State>,
 }
@@ -33,6 +44,21 @@ pub(super) struct Lane {
 struct Prepared {
     wire: Vec<u8>,
     head: bool,
+    /// The same for HTTP/2.
+    request: http::Request<()>,
+}
+
+/// What a slot's requests go out on.
+pub(super) enum Out {
+    Connection(Arc<TcpStream>),
+    Streams(SendRequest<Bytes>),
+}
+
+/// One request on one slot: an answer that comes after the slot was given to another is nobody's.
+#[derive(Clone, Copy)]
+pub(super) struct Ticket {
+    slot: usize,
+    number: u64,
 }
 
 struct State {
@@ -52,7 +78,9 @@ struct State {
 }
 
 struct Slot {
-    stream: Option<Arc<TcpStream>>,
+    out: Option<Out>,
+    /// How many requests it has carried.
+    number: u64,
     flight: Option<Pending>,
     reader: ResponseReader,
     /// Has carried a whole exchange: a close at the next request may be an old keep-alive limit.
@@ -89,19 +117,21 @@ impl Lane {
         side: Side,
         address: SocketAddr,
         connections: usize,
+        protocol: Protocol,
         requests: &[Request],
         response_max_bytes: u64,
     ) -> Result<Self, BadRequest> {
         let requests = requests.iter().map(|r| prepare(r, address)).collect::<Result<Vec<_>, _>>()?;
         let slot = || Slot {
-            stream: None,
+            out: None,
+            number: 0,
             flight: None,
             reader: ResponseReader::new(response_max_bytes),
             served: false,
         };
         let state = State {
-            slots: (0..connections).map(|_| slot()).collect(),
-            idle: VecDeque::with_capacity(connections),
+            slots: (0..connections * streams_of(protocol)).map(|_| slot()).collect(),
+            idle: VecDeque::with_capacity(connections * streams_of(protocol)),
             waiting: VecDeque::new(),
             run: 0,
             begun: Instant::now(),
@@ -110,7 +140,7 @@ impl Lane {
             tally: Tally::new(),
             expected: Vec::new(),
         };
-        Ok(Self { side, address, requests, state: Mutex::new(state) })
+        Ok(Self { side, address, protocol, response_max_bytes, requests, state: Mutex::new(state) })
     }
 
     pub(super) fn expect(&self, statuses: &[u16]) {
@@ -126,7 +156,7 @@ impl Lane {
     }
 
     /// Sends a request on a free connection, or lets it wait for one. Its latency counts from its due time.
-    pub(super) fn dispatch(&self, pending: Pending) {
+    pub(super) fn dispatch(self: &Arc<Self>, pending: Pending) {
         let mut state = self.state();
         state.tally.scheduled += 1;
         state.outstanding += 1;
@@ -138,8 +168,14 @@ impl Lane {
         self.state().outstanding
     }
 
+    /// Connections that are open.
     pub(super) fn connected(&self) -> usize {
-        self.state().slots.iter().filter(|slot| slot.stream.is_some()).count()
+        let open = self.state().slots.iter().filter(|slot| slot.out.is_some()).count();
+        open / streams_of(self.protocol)
+    }
+
+    pub(super) fn response_max_bytes(&self) -> u64 {
+        self.response_max_bytes
     }
 
     /// Ends the run. What has no outcome counts as unanswered, with the time that it has been waited for: leaving it
@@ -162,11 +198,14 @@ impl Lane {
     }
 
     /// Keeps one connection open and takes its responses, until it is dropped.
-    pub(super) async fn serve(self: Arc<Self>, slot: usize) {
+    pub(super) async fn serve(self: Arc<Self>, connection: usize) {
+        let streams = streams_of(self.protocol);
+        let slots = connection * streams..(connection + 1) * streams;
+        let slot = slots.start;
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let stream = match TcpStream::connect(self.address).await {
-                Ok(stream) => Arc::new(stream),
+                Ok(stream) => stream,
                 Err(_) => {
                     self.state().tally.count(ErrorKind::Connect);
                     tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -175,24 +214,32 @@ impl Lane {
             };
             // Nagle's algorithm would hold a request back; where it cannot be switched off, requests are one write.
             let _ = stream.set_nodelay(true);
-            self.opened(slot, stream.clone());
-            while self.receive(slot, &stream, &mut buffer).await {}
-            if self.closed(slot) {
+            if self.protocol == Protocol::Http2 {
+                if streams::lend(&self, stream, slots.clone()).await.is_err() {
+                    self.state().tally.count(ErrorKind::Connect);
+                }
+            } else {
+                let stream = Arc::new(stream);
+                self.opened(slot, Out::Connection(stream.clone()));
+                while self.receive(slot, &stream, &mut buffer).await {}
+            }
+            let trouble = slots.clone().filter(|slot| self.closed(*slot)).count() == streams;
+            if trouble {
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
         }
     }
 
-    fn opened(&self, slot: usize, stream: Arc<TcpStream>) {
+    pub(super) fn opened(self: &Arc<Self>, slot: usize, out: Out) {
         let mut state = self.state();
-        state.slots[slot].stream = Some(stream);
+        state.slots[slot].out = Some(out);
         state.slots[slot].served = false;
         state.idle.push_back(slot);
         self.pump(&mut state);
     }
 
     /// Takes what came; false when the connection is to be closed.
-    async fn receive(&self, slot: usize, stream: &TcpStream, buffer: &mut [u8]) -> bool {
+    async fn receive(self: &Arc<Self>, slot: usize, stream: &TcpStream, buffer: &mut [u8]) -> bool {
         if stream.readable().await.is_err() {
             return false;
         }
@@ -203,7 +250,22 @@ impl Lane {
         }
     }
 
-    fn received(&self, slot: usize, bytes: &[u8]) -> bool {
+    /// A response on one of several streams, or why there is none.
+    pub(super) fn heard(self: &Arc<Self>, ticket: Ticket, outcome: Result<u16, ErrorKind>) {
+        let mut state = self.state();
+        let slot = &state.slots[ticket.slot];
+        if slot.number != ticket.number || slot.flight.is_none() || slot.out.is_none() {
+            return;
+        }
+        match outcome {
+            Ok(status) => state.answered(ticket.slot, Answer { status, reusable: true }),
+            Err(kind) => state.failed(ticket.slot, kind),
+        }
+        state.idle.push_back(ticket.slot);
+        self.pump(&mut state);
+    }
+
+    fn received(self: &Arc<Self>, slot: usize, bytes: &[u8]) -> bool {
         let mut state = self.state();
         if state.slots[slot].flight.is_none() {
             // Bytes that nobody asked for: this connection can no longer be trusted.
@@ -227,10 +289,10 @@ impl Lane {
     }
 
     /// The connection is gone. True when that looks like trouble, so that the next attempt should wait a little.
-    fn closed(&self, slot: usize) -> bool {
+    fn closed(self: &Arc<Self>, slot: usize) -> bool {
         let mut state = self.state();
         state.idle.retain(|&other| other != slot);
-        state.slots[slot].stream = None;
+        state.slots[slot].out = None;
         let served = state.slots[slot].served;
         if let Some(mut pending) = state.slots[slot].flight {
             let reader = &mut state.slots[slot].reader;
@@ -254,18 +316,25 @@ impl Lane {
     }
 
     /// Brings waiting requests and free connections together.
-    fn pump(&self, state: &mut State) {
+    fn pump(self: &Arc<Self>, state: &mut State) {
         while let Some(&slot) = state.idle.front() {
             let Some(pending) = state.waiting.pop_front() else { return };
             state.idle.pop_front();
             let request = &self.requests[pending.template as usize % self.requests.len()];
-            let slot = &mut state.slots[slot];
+            let place = slot;
+            let slot = &mut state.slots[place];
             slot.reader.expect(request.head);
             slot.flight = Some(pending);
-            if let Some(stream) = &slot.stream {
-                // A failed write is a closed connection, which its task sees; a short one (the peer reads nothing)
-                // leaves the request unanswered.
-                let _ = stream.try_write(&request.wire);
+            slot.number += 1;
+            let ticket = Ticket { slot: place, number: slot.number };
+            // What cannot be written is of a connection that is closed, which its task sees; a short write (the peer
+            // reads nothing) leaves the request unanswered.
+            match &mut slot.out {
+                Some(Out::Connection(stream)) => {
+                    let _ = stream.try_write(&request.wire);
+                }
+                Some(Out::Streams(sender)) => streams::send(self, sender, request.request.clone(), ticket),
+                None => {}
             }
         }
     }
@@ -342,7 +411,23 @@ fn prepare(request: &Request, address: SocketAddr) -> Result<Prepared, BadReques
     if wire.len() > REQUEST_MAX_BYTES {
         return Err(bad());
     }
-    Ok(Prepared { wire: wire.into_bytes(), head: method == "HEAD" })
+    let request = http2(method, path, address).ok_or_else(bad)?;
+    Ok(Prepared { wire: wire.into_bytes(), head: method == "HEAD", request })
+}
+
+/// A request as HTTP/2 has it: with its scheme and authority.
+pub(super) fn http2(method: &str, path: &str, address: SocketAddr) -> Option<http::Request<()>> {
+    let uri = format!("http://{address}{path}");
+    let request = http::Request::builder().method(method).uri(uri).version(http::Version::HTTP_2);
+    request.header("user-agent", "perfsuite").header("accept", "*/*").body(()).ok()
+}
+
+/// Requests that a connection carries at a time.
+fn streams_of(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Http1 => 1,
+        Protocol::Http2 => STREAMS,
+    }
 }
 
 #[cfg(test)]

@@ -16,5 +16,6 @@ pub mod response;
 pub mod round;
 pub mod schedule;
 pub mod server;
+mod streams;
 pub mod upstream;
 pub mod wire;

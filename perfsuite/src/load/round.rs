@@ -102,7 +102,8 @@ async fn play(
 ) -> Result<RoundOutcome, Trouble> {
     let targets = start_all(plan, shares, servers).await?;
     let connections = plan.connections as usize;
-    let mut generator = Generator::connect(&targets, connections, &plan.requests, RESPONSE_MAX_BYTES).await?;
+    let mut generator =
+        Generator::connect(&targets, connections, plan.protocol, &plan.requests, RESPONSE_MAX_BYTES).await?;
     generator.expect(&plan.expect);
     let spec = |rate_per_second: f64, window_ms: u64, seed: u64| ScheduleSpec {
         rate_per_second,
@@ -165,7 +166,7 @@ async fn start_all(
     shares: Option<&Shares>,
     servers: &mut Vec<Server>,
 ) -> Result<Vec<Target>, Trouble> {
-    let Some(readiness) = Readiness::parse(&plan.ready) else {
+    let Some(readiness) = Readiness::parse(&plan.ready, plan.protocol) else {
         return Err(Trouble::refused(format!("ready = {:?} is not `METHOD /path`", plan.ready)));
     };
     let limit = Duration::from_millis(plan.ready_limit_ms);

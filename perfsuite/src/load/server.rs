@@ -1,9 +1,10 @@
 //! One server process of a round: started on a free port, asked until it is ready, watched, stopped.
 
 use super::{
-    affinity::Pinned, cpu::CpuReading, listening::listening, response::ResponseReader, wire::RoundFailure,
+    affinity::Pinned, cpu::CpuReading, lane::http2, listening::listening, response::ResponseReader, streams,
+    wire::RoundFailure,
 };
-use crate::model::{FailureReason, Side};
+use crate::model::{FailureReason, Side, job::Protocol};
 use std::{
     collections::VecDeque,
     io,
@@ -37,16 +38,19 @@ pub(super) enum Readiness {
     /// It accepts a connection.
     Connect,
     /// This request is answered with 2xx.
-    Request { method: String, path: String },
+    Request { method: String, path: String, protocol: Protocol },
 }
 
 impl Readiness {
     /// Parses `METHOD /path`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str, protocol: Protocol) -> Option<Self> {
         let (method, path) = text.split_once(' ')?;
         let word = !method.is_empty() && method.bytes().all(|b| b.is_ascii_alphabetic());
-        (word && path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()))
-            .then(|| Self::Request { method: method.into(), path: path.into() })
+        (word && path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic())).then(|| Self::Request {
+            method: method.into(),
+            path: path.into(),
+            protocol,
+        })
     }
 }
 
@@ -193,7 +197,13 @@ fn where_else(asked: SocketAddr, elsewhere: &[SocketAddr]) -> String {
 async fn ask(address: SocketAddr, readiness: &Readiness) -> bool {
     let answer = async {
         let mut stream = TcpStream::connect(address).await?;
-        let Readiness::Request { method, path } = readiness else { return Ok::<_, io::Error>(true) };
+        let Readiness::Request { method, path, protocol } = readiness else {
+            return Ok::<_, io::Error>(true);
+        };
+        if *protocol == Protocol::Http2 {
+            let request = http2(method, path, address).ok_or(io::ErrorKind::InvalidInput)?;
+            return Ok(streams::ask(stream, request).await);
+        }
         let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut reader = ResponseReader::new(READY_BODY_MAX_BYTES);
@@ -248,11 +258,12 @@ mod tests {
 
     #[test]
     fn readiness_is_a_method_and_a_path() {
-        let request =
-            |method: &str, path: &str| Some(Readiness::Request { method: method.into(), path: path.into() });
-        assert_eq!(Readiness::parse("GET /readyz"), request("GET", "/readyz"));
+        let request = |method: &str, path: &str| {
+            Some(Readiness::Request { method: method.into(), path: path.into(), protocol: Protocol::Http1 })
+        };
+        assert_eq!(Readiness::parse("GET /readyz", Protocol::Http1), request("GET", "/readyz"));
         for bad in ["", "GET", "/readyz", "GET readyz", "GET /a b", "GET /a\r\nb: c", " /x"] {
-            assert_eq!(Readiness::parse(bad), None, "{bad:?}");
+            assert_eq!(Readiness::parse(bad, Protocol::Http1), None, "{bad:?}");
         }
     }
 }

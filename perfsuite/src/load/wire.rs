@@ -1,7 +1,10 @@
 //! What goes into one round and comes out of it, as JSON between the measuring process and the sandbox.
 
 use super::schedule::Spacing;
-use crate::model::{FailureReason, Side, job::Request};
+use crate::model::{
+    FailureReason, Side,
+    job::{Protocol, Request},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
     Histogram,
@@ -32,6 +35,8 @@ pub struct RoundPlan {
     pub ready_limit_ms: u64,
     /// Over both sides together.
     pub connections: u32,
+    #[serde(default)]
+    pub protocol: Protocol,
     pub requests: Vec<Request>,
     pub spacing: Spacing,
     /// Statuses of 400 and above that are good answers.

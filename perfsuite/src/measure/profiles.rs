@@ -13,7 +13,7 @@ const PROFILED_MAX: usize = 4;
 /// Of all profiles of a job together.
 pub(super) const ALL: Duration = Duration::from_secs(60);
 /// Of one benchmark, and one scenario; these start two servers each round.
-const BENCHMARK: Duration = Duration::from_secs(12);
+const BENCHMARK: Duration = Duration::from_secs(15);
 const SCENARIO: Duration = Duration::from_secs(25);
 const ROUNDS: usize = 6;
 /// No profile begins with less time than this.

@@ -159,11 +159,13 @@ fn p99_limit_default() -> f64 {
     10.0
 }
 
+/// What requests are sent by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     #[default]
     Http1,
+    /// Over cleartext, with prior knowledge (RFC 9113, 3.3); ten requests at a time share a connection.
     Http2,
 }
 

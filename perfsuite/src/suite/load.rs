@@ -14,7 +14,7 @@ use crate::{
     load::wire::{KneeLimit, KneeResult, RoundFailure, RoundOutcome, RoundTask},
     model::{
         BenchmarkId, Failure, FailureReason, LoadSuite, Metric, Series, Side,
-        job::{Protocol, Rate},
+        job::Rate,
         wire::{Phase, Progress},
     },
     observe::Observer,
@@ -117,11 +117,6 @@ pub fn benchmark(suite: &str) -> BenchmarkId {
 /// Plays rounds until every judged metric is decided, the time is over, or somebody says stop.
 pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
     let mut outcome = LoadOutcome::default();
-    if ctx.load.protocol == Protocol::Http2 {
-        let output = "protocol = \"http2\" is not measured yet: use http1";
-        outcome.failures.push(failure(ctx.suite, None, FailureReason::Refused, output));
-        return outcome;
-    }
     let begun = Instant::now();
     let deadline = ctx.deadline.min(begun + ctx.limit);
     let mut rng = StdRng::seed_from_u64(ctx.seed);

@@ -88,6 +88,7 @@ pub(super) fn play_watched(
         ready: ctx.load.ready.clone(),
         ready_limit_ms: u64::try_from(ready.as_millis()).unwrap_or(u64::MAX),
         connections: ctx.load.connections,
+        protocol: ctx.load.protocol,
         requests: ctx.load.requests.clone(),
         spacing: ctx.load.spacing,
         expect: ctx.load.expect.clone(),
