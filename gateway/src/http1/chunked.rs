@@ -166,8 +166,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Framing and data as they go on, data alone, and the trailers, of a body that comes in pieces.
-    fn read(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>, usize), BadChunk> {
+    /// Framing and data as they go on, data alone, the trailers, and where the body ended.
+    type Read = (Vec<u8>, Vec<u8>, Vec<u8>, usize);
+
+    /// Reads a body that comes in pieces.
+    fn read(bytes: &[u8], cuts: &[usize]) -> Result<Read, BadChunk> {
         let (mut onward, mut data, mut trailers) = (Vec::new(), Vec::new(), Vec::new());
         let mut chunked = Chunked::default();
         let mut at = 0;

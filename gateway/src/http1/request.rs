@@ -156,11 +156,8 @@ impl<'b> RequestHead<'_, 'b> {
             let known = Known::of(field.name);
             match known {
                 Known::Other => continue,
-                Known::Host => {
-                    if host_field.replace(field.value).is_some() {
-                        return Err(BadRequest::TwoHosts);
-                    }
-                }
+                Known::Host if host_field.is_some() => return Err(BadRequest::TwoHosts),
+                Known::Host => host_field = Some(field.value),
                 Known::ContentLength => lengths.add_length(field.value).map_err(BadRequest::Framing)?,
                 Known::TransferEncoding => lengths.add_coding(field.value),
                 Known::Connection => self.options.add(field.value),

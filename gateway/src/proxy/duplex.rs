@@ -448,11 +448,17 @@ impl Duplex<'_> {
             (false, _) => Some("close"),
         };
         write_head(self.worker, &self.asking, &mut out, &head, framing, connection);
-        let body = Body::new(head.framing, form, u64::MAX).map_err(Failure::BrokeOff)?;
-        self.down.state = if head.status == 101 { Answering::Switch } else { Answering::Body(body) };
+        let mut body = Body::new(head.framing, form, u64::MAX).map_err(Failure::BrokeOff)?;
+        let switches = head.status == 101;
+        answer.replace_head(length, &out);
+        if !switches {
+            // What of the body is at hand leaves with the head, in one write.
+            body.judge(answer).map_err(Failure::BrokeOff)?;
+        }
+        self.down.body_bytes = body.data_bytes;
+        self.down.state = if switches { Answering::Switch } else { Answering::Body(body) };
         self.down.has_begun = true;
         self.up.leave_at = None;
-        answer.replace_head(length, &out);
         Ok(())
     }
 }

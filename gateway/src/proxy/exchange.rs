@@ -307,8 +307,12 @@ impl<'a> Exchange<'a> {
         }
         let was_stale = is_kept && outcome == Err(Failure::Closed) && !down.has_begun();
         // A stale connection says nothing about the instance.
-        if let (Err(failure), Some(permit), false) = (&outcome, permit, was_stale) {
-            settle(this, permit, Err(*failure), worker, Instant::now());
+        match (&outcome, permit) {
+            (Err(failure), Some(permit)) if !was_stale => {
+                settle(this, permit, Err(*failure), worker, Instant::now());
+            }
+            (Err(failure), None) => count(self.upstream, *failure, worker),
+            _ => {}
         }
         let connection = &mut *self.connection;
         let result = match outcome {
@@ -368,13 +372,8 @@ fn settle(
     now: Instant,
 ) {
     let (upstream, route) = of;
-    let counts = upstream.counts.of(worker.thread);
-    match outcome {
-        Err(Failure::Connect | Failure::Dns) => counts.connect_failed.add(1),
-        Err(Failure::ConnectTimeout | Failure::DnsTimeout) => counts.connect_timeout.add(1),
-        Err(Failure::Closed | Failure::BadResponse(_) | Failure::BrokeOff(_)) => counts.broken.add(1),
-        Err(failure) if failure.is_of_upstream() => counts.response_timeout.add(1),
-        _ => {}
+    if let Err(failure) = outcome {
+        count(upstream, failure, worker);
     }
     let outcome = match outcome {
         Ok(status) if status >= 500 => Outcome::Failure,
@@ -389,6 +388,17 @@ fn settle(
         }
         let address = &permit.instance.address;
         tracing::warn!(upstream = upstream.name, %address, route = route.name, ?state, "the breaker changed");
+    }
+}
+
+fn count(upstream: &Upstream, failure: Failure, worker: &Worker) {
+    let counts = upstream.counts.of(worker.thread);
+    match failure {
+        Failure::Connect | Failure::Dns => counts.connect_failed.add(1),
+        Failure::ConnectTimeout | Failure::DnsTimeout => counts.connect_timeout.add(1),
+        Failure::Closed | Failure::BadResponse(_) | Failure::BrokeOff(_) => counts.broken.add(1),
+        failure if failure.is_of_upstream() => counts.response_timeout.add(1),
+        _ => {}
     }
 }
 

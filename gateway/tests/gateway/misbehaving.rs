@@ -10,7 +10,12 @@ fn all(upstream: &Upstream) -> Gateway {
 
 #[test]
 fn an_answer_without_one_reading_is_a_502() {
-    static ANSWERS: [(&str, &str); 12] = [
+    static ANSWERS: [(&str, &str); 13] = [
+        // At hand with the head, so that nothing has been sent yet.
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            "the upstream broke off its response",
+        ),
         ("SSH-2.0-x\r\n\r\n", "the upstream's answer makes no sense"),
         ("HTTP/2 200\r\n\r\n", "the upstream's answer makes no sense"),
         ("HTTP/1.1 2000 OK\r\n\r\n", "the upstream's answer makes no sense"),

@@ -57,7 +57,7 @@ fn an_unavailable_answer_is_asked_for_again_where_that_is_safe() {
     let counted = asked.clone();
     let flaky = Upstream::start(move |mut request| {
         request.body();
-        let status = if counted.fetch_add(1, Ordering::SeqCst) % 2 == 0 { 503 } else { 200 };
+        let status = if counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { 503 } else { 200 };
         request.reply(status, "", b"")
     });
     let retry = "retry = { attempts = 1, backoff_ms = 1, budget_percent = 100 }";

@@ -211,7 +211,8 @@ fn chunks_that_are_not_certain_break_the_request_off() {
         assert_eq!(status(&answer), Some(expect), "{chunks:?}: {text}");
         assert_eq!(heads_in(&answer), 1, "{chunks:?}: {text}");
     }
-    assert!(upstream.seen().is_empty(), "what was at fault was at hand before anything was sent");
+    // All but the long extension was at hand, and judged, before anything was sent.
+    assert!(upstream.seen().len() <= 1, "{:?}", upstream.seen());
     gateway.stop();
 }
 
