@@ -28,6 +28,8 @@ pub struct App {
     /// Names this process in leases.
     pub worker: String,
     pub inbox: Inbox,
+    /// What the last try of the set-up found.
+    pub self_test: crate::web::setup::SelfTest,
     /// Called off when the server stops.
     pub stop: CancellationToken,
 }
@@ -77,6 +79,7 @@ impl App {
             public_url,
             worker: crate::db::new_id(),
             inbox: Inbox::open(db.clone(), clock.clone()),
+            self_test: Default::default(),
             db,
             clock,
             stop: CancellationToken::new(),

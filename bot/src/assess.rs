@@ -2,8 +2,10 @@
 
 use crate::conventions::claims;
 use crate::conventions::landing::{self, Opened};
+use crate::conventions::what_if::WhatIf;
 use crate::facts::{ConfigText, GitFacts, OwnersText};
-use crate::judgement::{CommitJudgement, CommitsJudgement, ConfigError, Finding, Level};
+use crate::judgement::{CommitJudgement, CommitsJudgement, ConfigError, Finding, Level, TestsAsked};
+use crate::proof::trial;
 use crate::pull::PullRequest;
 use crate::repo_config::{self, RepoConfig, Trigger};
 use perfsuite::model::{JobLimits, Sha, SuiteSpec};
@@ -12,6 +14,8 @@ use perfsuite::model::{JobLimits, Sha, SuiteSpec};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     pub commits: CommitsJudgement,
+    /// What is asked of the tests; `None` where nothing is, or where nobody knows.
+    pub tests: Option<TestsAsked>,
     pub config_error: Option<ConfigError>,
     /// The base's, or the defaults.
     pub config: RepoConfig,
@@ -35,6 +39,7 @@ pub struct Plan {
 pub fn unreadable(pull: &PullRequest, reason: &str) -> Assessment {
     Assessment {
         commits: unreadable_commits(&pull.head_sha, &pull.title, reason),
+        tests: None,
         config_error: None,
         config: RepoConfig::default(),
         plan: Err(format!("the change cannot be judged: {reason}")),
@@ -57,7 +62,7 @@ pub fn unreadable_commits(head: &Sha, header: &str, reason: &str) -> CommitsJudg
         compliant: None,
         findings: vec![finding],
     };
-    CommitsJudgement { commits: vec![commit], landing: None, claims: Vec::new() }
+    CommitsJudgement { commits: vec![commit], ..CommitsJudgement::default() }
 }
 
 /// Whose change it is.
@@ -66,7 +71,7 @@ pub enum Whose<'a> {
     /// A local review: whoever is at the keyboard.
     Mine,
     /// A pull request that somebody opened.
-    Opened { author: &'a str, opened: &'a Opened },
+    Opened { author: &'a str, opened: &'a Opened, what_if: Option<&'a WhatIf> },
     /// A merge queue's group: several people's.
     Group,
 }
@@ -91,9 +96,9 @@ pub fn assess(facts: &GitFacts, whose: Whose<'_>, trigger: Trigger<'_>) -> Asses
         Some(_) => Err("the configuration cannot be read".to_owned()),
         None => repo_config::select(&config, &facts.changed, trigger),
     };
-    let (author, opened) = match whose {
-        Whose::Opened { author, opened } => (Some(author), Some(opened)),
-        Whose::Mine | Whose::Group => (None, None),
+    let (author, opened, what_if) = match whose {
+        Whose::Opened { author, opened, what_if } => (Some(author), Some(opened), what_if),
+        Whose::Mine | Whose::Group => (None, None, None),
     };
     let exempt = author.is_some_and(|login| config.commits.exempts(login));
     let commits = match exempt {
@@ -101,13 +106,19 @@ pub fn assess(facts: &GitFacts, whose: Whose<'_>, trigger: Trigger<'_>) -> Asses
         false => {
             let described =
                 opened.map(|opened| format!("{}\n{}", opened.title, opened.body)).unwrap_or_default();
+            let of = &config.claims;
             let claims =
-                claims::judge(&facts.commits, &facts.claims, &facts.changed, &described, &config.claims);
-            CommitsJudgement { claims, ..landing::judge(&facts.commits, opened, &config.commits) }
+                claims::judge(&facts.commits, &facts.claims, &facts.changed, &described, what_if, of);
+            let waiting = claims::waiting(&facts.commits, &facts.changed, of);
+            CommitsJudgement { claims, waiting, ..landing::judge(&facts.commits, opened, &config.commits) }
         }
     };
     Assessment {
         commits,
+        tests: match config_error {
+            Some(_) => None,
+            None => trial::asked(facts, &config.tests),
+        },
         config_error,
         plan: plan.map(|suites| Plan {
             suites,
@@ -122,6 +133,11 @@ pub fn assess(facts: &GitFacts, whose: Whose<'_>, trigger: Trigger<'_>) -> Asses
 /// The configuration of the base, or why it cannot be used.
 pub fn config_of(facts: &GitFacts) -> Result<RepoConfig, ConfigError> {
     read_config(&facts.config)
+}
+
+/// A configuration, or why it cannot be used.
+pub fn config_in(text: &ConfigText) -> Result<RepoConfig, ConfigError> {
+    read_config(text)
 }
 
 fn read_config(text: &ConfigText) -> Result<RepoConfig, ConfigError> {
@@ -158,8 +174,10 @@ mod tests {
             commits: vec![Commit { sha, message: "Bump it".into(), parents: 1, author_name: "a".into() }],
             changed: vec!["src/lib.rs".into()],
             config,
+            config_id: None,
             owners: OwnersText::Absent,
             claims: Default::default(),
+            rust: Vec::new(),
             members: Vec::new(),
         }
     }
@@ -188,7 +206,9 @@ mod tests {
             settings: Default::default(),
             auto_merge: None,
         };
-        let by = |author| assess(&facts(ConfigText::Absent), Whose::Opened { author, opened: &opened }, PUSH);
+        let by = |author| {
+            assess(&facts(ConfigText::Absent), Whose::Opened { author, opened: &opened, what_if: None }, PUSH)
+        };
         assert_eq!(by("alice").commits.commits.len(), 1);
         let bot = by("dependabot[bot]");
         assert_eq!(bot.commits, CommitsJudgement::default());

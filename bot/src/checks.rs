@@ -2,9 +2,11 @@
 
 mod commits;
 mod reviews;
+mod tested;
 
 pub use commits::{ANNOTATIONS_MAX, COMMITS, commits_check};
 pub use reviews::{REVIEWS, reviewed_before, reviews_check, sentence as reviews_sentence};
+pub use tested::{TESTS, complaints, proof_sentence, tested_before, tests_check, told};
 
 use crate::{
     format,

@@ -6,6 +6,8 @@ use perfsuite::model::Sha;
 const COMMENT_MAX_CHARS: usize = 10_000;
 /// A reason is a sentence or two.
 const REASON_MAX_CHARS: usize = 500;
+/// Names of suites have at most 60.
+const SUITE_MAX_CHARS: usize = 61;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -13,8 +15,12 @@ pub enum Command {
     Run {
         head: Sha,
     },
-    /// Measure the head again.
-    Bench,
+    /// Measure the head again: one suite, or what the configuration names.
+    Bench {
+        suite: Option<String>,
+    },
+    /// Measure the head again, and run its checks again.
+    Retry,
     /// Stop what runs or waits.
     Cancel,
     /// Take the head's slowdown, and say why.
@@ -33,7 +39,8 @@ pub const HELP: &str = "\
 | command | what it does |
 |---|---|
 | `/paceline run SHA` | allow this head of a fork's pull request to run; refused when the head has moved |
-| `/paceline bench` | measure the head again (`/paceline retry` is the same) |
+| `/paceline bench [SUITE]` | measure the head again: every suite, or this one, whatever changed |
+| `/paceline retry` | measure the head and run the repository's own checks again |
 | `/paceline cancel` | stop what runs or waits for this pull request |
 | `/paceline accept REASON` | take this head's slowdown: it blocks no more, and the reason is kept |
 | `/paceline help` | this table |
@@ -57,7 +64,9 @@ pub fn parse(comment: &str) -> Option<Command> {
                 Ok(head) => Command::Run { head },
                 Err(_) => Command::Unknown { text: format!("run {sha}") },
             },
-            ["bench" | "retry"] => Command::Bench,
+            ["bench"] => Command::Bench { suite: None },
+            ["bench", suite] => Command::Bench { suite: Some(suite.chars().take(SUITE_MAX_CHARS).collect()) },
+            ["retry"] => Command::Retry,
             ["cancel"] => Command::Cancel,
             ["accept", reason @ ..] if !reason.is_empty() => {
                 Command::Accept { reason: reason.join(" ").chars().take(REASON_MAX_CHARS).collect() }
@@ -77,8 +86,9 @@ mod tests {
     fn commands_are_lines_of_their_own() {
         let check = |text: &str, expect: Option<Command>| assert_eq!(parse(text), expect, "{text:?}");
         let sha = "0123456789abcdef0123456789abcdef01234567";
-        check("/paceline bench", Some(Command::Bench));
-        check("thanks!\r\n/paceline retry\r\n", Some(Command::Bench));
+        check("/paceline bench", Some(Command::Bench { suite: None }));
+        check("/paceline bench routing", Some(Command::Bench { suite: Some("routing".into()) }));
+        check("thanks!\r\n/paceline retry\r\n", Some(Command::Retry));
         check(&format!("/paceline run {sha}"), Some(Command::Run { head: sha.parse().unwrap() }));
         check("/paceline run 0123456", Some(Command::Unknown { text: "run 0123456".into() }));
         check(

@@ -45,6 +45,6 @@ async fn drift(
             }
         }
         // Said once; what people do with it is theirs.
-        Outgoing::Reply { .. } | Outgoing::Reaction { .. } => None,
+        Outgoing::Reply { .. } | Outgoing::Reaction { .. } | Outgoing::Label { .. } => None,
     })
 }

@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub enum Event {
     /// Something about a pull request changed: its facts are to be loaded again.
     PullRequest { place: Place, number: u64 },
+    /// Somebody reviewed a pull request, or took a review back.
+    Review { place: Place, number: u64, author: String, by_bot: bool },
     /// Somebody wrote on a pull request.
     Comment { place: Place, number: u64, comment_id: i64, author: String, by_bot: bool, body: String },
     /// A re-run button, or one of our own buttons, on a check run.
@@ -28,6 +30,7 @@ impl Event {
     pub fn place(&self) -> Option<&Place> {
         match self {
             Event::PullRequest { place, .. }
+            | Event::Review { place, .. }
             | Event::Comment { place, .. }
             | Event::CheckRun { place, .. }
             | Event::MergeGroup { place, .. }
@@ -116,6 +119,7 @@ struct Payload {
     check_run: Option<CheckRunPayload>,
     check_suite: Option<CheckSuitePayload>,
     merge_group: Option<MergeGroupPayload>,
+    review: Option<ReviewPayload>,
     requested_action: Option<RequestedAction>,
     sender: Option<UserPayload>,
 }
@@ -129,6 +133,11 @@ struct WithId {
 struct RepositoryPayload {
     id: i64,
     full_name: String,
+}
+
+#[derive(Deserialize)]
+struct ReviewPayload {
+    user: Option<UserPayload>,
 }
 
 #[derive(Deserialize)]
@@ -259,7 +268,15 @@ fn read(event: &str, payload: &str) -> anyhow::Result<Event> {
             None => Event::Other,
         },
         ("pull_request_review", action) if REVIEW_ACTIONS.contains(&action) => match payload.pull_request {
-            Some(pull) => Event::PullRequest { place, number: pull.number },
+            Some(pull) => {
+                let user = payload.review.and_then(|review| review.user);
+                Event::Review {
+                    place,
+                    number: pull.number,
+                    by_bot: user.as_ref().is_none_or(|user| user.kind.as_deref() == Some("Bot")),
+                    author: user.map(|user| user.login).unwrap_or_default(),
+                }
+            }
             None => Event::Other,
         },
         ("issue_comment", "created") => match (payload.issue, payload.comment) {
@@ -356,10 +373,7 @@ mod tests {
         let assigned = format!(r#"{{"action":"assigned",{place},"pull_request":{{"number":3}}}}"#);
         assert_eq!(parse("pull_request", &assigned).unwrap(), Event::Other);
         let reviewed = format!(r#"{{"action":"submitted",{place},"pull_request":{{"number":4}}}}"#);
-        assert!(matches!(
-            parse("pull_request_review", &reviewed).unwrap(),
-            Event::PullRequest { number: 4, .. }
-        ));
+        assert!(matches!(parse("pull_request_review", &reviewed).unwrap(), Event::Review { number: 4, .. }));
         let issue = format!(
             r#"{{"action":"created",{place},"issue":{{"number":3}},"comment":{{"id":1,"body":"/paceline help"}}}}"#
         );

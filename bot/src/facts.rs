@@ -2,11 +2,13 @@
 
 use crate::conventions::claims::{self, ClaimFacts};
 use crate::conventions::reviews;
+use crate::conventions::tested::RustChange;
 use crate::git::{GitError, History, MergeResult};
 use crate::members;
-use crate::pull::Commit;
+use crate::proof::inline;
+use crate::pull::{ChangedPath, Commit};
 use crate::repo_config;
-use crate::rust::public_items;
+use crate::rust::{public_items, tokens};
 use perfsuite::model::Sha;
 use std::collections::BTreeSet;
 
@@ -42,8 +44,12 @@ pub struct GitFacts {
     pub changed: Vec<String>,
     /// The configuration as the base has it; a contributor's own is never read.
     pub config: ConfigText,
+    /// git's id of it.
+    pub config_id: Option<Sha>,
     pub owners: OwnersText,
     pub claims: ClaimFacts,
+    /// Changed files of Rust's, as far as they were looked into.
+    pub rust: Vec<RustChange>,
     /// Names of the members of the base's Cargo workspace.
     pub members: Vec<String>,
 }
@@ -56,14 +62,10 @@ impl GitFacts {
         if !changed.complete {
             return Err(GitError::Range("the change touches more files than are looked at".into()));
         }
-        let config = match history.blob_at(base_tip, repo_config::PATH, repo_config::CONFIG_MAX_BYTES) {
-            Ok(None) => ConfigText::Absent,
-            Ok(Some(blob)) => ConfigText::Bytes(blob.bytes),
-            Err(GitError::TooLarge { .. }) => ConfigText::TooLarge,
-            Err(error) => return Err(error),
-        };
+        let (config, config_id) = config_at(history, base_tip)?;
         let commits = history.commits(&merge_base, head, COMMITS_MAX)?;
         let claims = claims(history, &merge_base, head, &commits)?;
+        let rust = rust_changes(history, &merge_base, head, &changed.paths)?;
         Ok(Self {
             merge: history.merge_result(base_tip, head)?,
             commits,
@@ -73,9 +75,11 @@ impl GitFacts {
                 .flat_map(|path| path.previous.into_iter().chain([path.path]))
                 .collect(),
             config,
+            config_id,
             owners: owners(history, base_tip)?,
             members: members::names(history, base_tip)?,
             claims,
+            rust,
             merge_base,
         })
     }
@@ -86,6 +90,16 @@ impl GitFacts {
             MergeResult::Clean { .. } => "clean",
             MergeResult::Conflict { .. } => "conflict",
         }
+    }
+}
+
+/// The configuration as a commit has it, with git's id of it.
+pub fn config_at(history: &History, commit: &Sha) -> Result<(ConfigText, Option<Sha>), GitError> {
+    match history.blob_at(commit, repo_config::PATH, repo_config::CONFIG_MAX_BYTES) {
+        Ok(None) => Ok((ConfigText::Absent, None)),
+        Ok(Some(blob)) => Ok((ConfigText::Bytes(blob.bytes), Some(blob.id))),
+        Err(GitError::TooLarge { .. }) => Ok((ConfigText::TooLarge, None)),
+        Err(error) => Err(error),
     }
 }
 
@@ -143,6 +157,58 @@ fn claims(
         facts.gone = before.difference(&after).cloned().collect();
     }
     Ok(facts)
+}
+
+/// Which of the changed sources changed in their code, and which in their tests.
+fn rust_changes(
+    history: &History,
+    merge_base: &Sha,
+    head: &Sha,
+    changed: &[ChangedPath],
+) -> Result<Vec<RustChange>, GitError> {
+    /// A pull request with more is about more; the rest counts as code.
+    const SOURCES_READ: usize = 300;
+    let text = |commit: &Sha, path: &str| match history.blob_at(commit, path, SOURCE_MAX_BYTES) {
+        Ok(blob) => Ok(blob.map(|blob| String::from_utf8_lossy(&blob.bytes).into_owned())),
+        Err(GitError::TooLarge { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let mut found = Vec::new();
+    let sources = changed.iter().filter(|changed| changed.path.ends_with(".rs"));
+    for changed in sources.take(SOURCES_READ) {
+        let path = &changed.path;
+        let (before, after) = (text(merge_base, path)?, text(head, path)?);
+        let Some(after) = after else {
+            found.push(RustChange { path: path.clone(), code: false, tests: false });
+            continue;
+        };
+        let (code_before, tests_before) = before.as_deref().map(divided).unwrap_or_default();
+        let (code, tests) = divided(&after);
+        let of_tests = inline::declaring(path).into_iter().any(|(file, module)| {
+            text(head, &file)
+                .is_ok_and(|text| text.is_some_and(|text| inline::declares_test_module(&text, &module)))
+        });
+        found.push(RustChange {
+            path: path.clone(),
+            code: !of_tests && code != code_before,
+            tests: of_tests || (!tests.is_empty() && tests != tests_before),
+        });
+    }
+    Ok(found)
+}
+
+/// A file's tokens: those of its code, and those of its inline tests.
+fn divided(source: &str) -> (Vec<&str>, Vec<&str>) {
+    let items = inline::test_items(source);
+    // Items are in order and apart from each other.
+    let is_test = |at: usize| {
+        let index = items.partition_point(|item| item.end <= at);
+        items.get(index).is_some_and(|item| item.contains(&at))
+    };
+    let (tests, code): (Vec<_>, Vec<_>) = tokens(source).into_iter().partition(|token| is_test(token.start));
+    let texts =
+        |tokens: Vec<std::ops::Range<usize>>| tokens.into_iter().map(|token| &source[token]).collect();
+    (texts(code), texts(tests))
 }
 
 /// A source file that is larger is generated.

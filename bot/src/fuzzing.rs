@@ -6,6 +6,7 @@
     reason = "a property that does not hold ends the process, as it should"
 )]
 
+use crate::conventions::reviews::{CodeOwners, Owner};
 use crate::conventions::{commits, parse_message, scan_header};
 use crate::judgement::{CommentContext, Performance, Run};
 use crate::pull::{Commit, RepoName};
@@ -201,6 +202,35 @@ fn tidied_comment(text: &str) -> String {
     comment::comment(&fixtures::hostile(text), &context)
 }
 
+/// CODEOWNERS, and below the last line `PATHS` the paths that are asked for.
+pub fn codeowners(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (file, paths) = text.rsplit_once("\nPATHS\n").unwrap_or((&text, "src/lib.rs\n"));
+    let file = file.trim_start_matches('\u{feff}');
+    let owners = CodeOwners::parse(file);
+    let lines = file.split('\n').count() as u32;
+    for bad in &owners.bad {
+        assert!(bad.line >= 1 && bad.line <= lines && !bad.message.is_empty(), "{bad:?} of {lines}");
+    }
+    let last = CodeOwners::parse(&format!("{file}\n* @the-last\n"));
+    let first = CodeOwners::parse(&format!("* @the-first\n{file}\n"));
+    // A line of a stranger's is tried against each path of theirs.
+    const PATHS_MAX: usize = 50;
+    // As git has them: no part is empty.
+    let paths = paths.lines().filter(|path| path.split('/').all(|part| !part.is_empty()));
+    for path in paths.take(PATHS_MAX) {
+        let found = owners.owners(path);
+        assert_eq!(
+            last.owners(path),
+            [Owner::Person("the-last".into())],
+            "the last line that matches counts"
+        );
+        if !found.is_empty() {
+            assert_eq!(first.owners(path), found, "a line before it changes nothing");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +258,7 @@ mod tests {
         each("git_names", git_names);
         each("commit_message", commit_message);
         each("comment_command", comment_command);
+        each("codeowners", codeowners);
         each("markdown", |data| drop(markdown(data)));
     }
 

@@ -1,7 +1,16 @@
 //! What was decided about a pull request: the facts that comment, check runs, pages and `review` show.
 
+mod tested;
+
+pub use tested::{
+    Checks, ChecksReport, CommandReport, Habits, PlacedFinding, Proof, ProofReport, TestsAsked,
+    TestsJudgement,
+};
+
+use crate::conventions::claims;
 use crate::conventions::reviews::BadLine;
 use crate::pull::{MergeMethod, PullRequest, RepoId, RepoName};
+use crate::stages::Stages;
 use perfsuite::model::{Report, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +70,19 @@ pub struct CommitsJudgement {
     /// What types claim and the change does not bear out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// What is to be held against the report, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingClaims>,
+}
+
+/// Claims that only a measurement can bear out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingClaims {
+    pub level: Level,
+    /// Commits that say `perf`.
+    pub perf: Vec<Sha>,
+    /// Changed files of benchmarks.
+    pub benches: Vec<String>,
 }
 
 /// One claim that the change does not bear out, in a sentence.
@@ -240,10 +262,23 @@ pub struct Run {
     /// `None` where nothing is asked: no CODEOWNERS, switched off, a local review.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviews: Option<ReviewsJudgement>,
+    /// `None` where nothing is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestsJudgement>,
     /// A slowdown that somebody took for this head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Acceptance>,
     pub performance: Performance,
+}
+
+impl Run {
+    /// The same with the claims that its report does not bear out.
+    pub fn with_measured_claims(mut self) -> Self {
+        if let (Some(waiting), Performance::Done { report }) = (&self.commits.waiting, &self.performance) {
+            self.commits.claims.extend(claims::measured(waiting, report));
+        }
+        self
+    }
 }
 
 /// What the comment needs beside the run.
@@ -260,10 +295,12 @@ pub struct CommentContext<'a> {
     pub author_pulls: u32,
     /// What the author's earlier pull requests came to; `None` for bots and for who asked to be left out.
     pub author: Option<AuthorRecord>,
+    /// When it came to its stages, where that is known.
+    pub stages: Option<Stages>,
 }
 
 /// What somebody's earlier pull requests here came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorRecord {
     pub merged: u32,
     /// Benchmarks that those changed for certain.

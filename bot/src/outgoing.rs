@@ -24,11 +24,24 @@ pub enum Outgoing {
         body: String,
     },
     CheckRun(CheckRun),
+    /// A label of a pull request, set or taken away.
+    Label {
+        number: u64,
+        label: String,
+        state: LabelState,
+    },
     /// A receipt on somebody's comment (`eyes`, `+1`, `-1`, `confused`).
     Reaction {
         comment_id: i64,
         content: String,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelState {
+    Present,
+    Absent,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

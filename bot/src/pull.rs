@@ -123,7 +123,7 @@ pub enum MergeMethod {
 }
 
 /// What a repository allows, as far as GitHub tells an App.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergeSettings {
     pub merge: Option<bool>,
     pub squash: Option<bool>,
@@ -132,7 +132,8 @@ pub struct MergeSettings {
     pub squash_body: SquashBody,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SquashTitle {
     /// Of the one commit, else of the pull request: GitHub's default.
     #[default]
@@ -140,7 +141,8 @@ pub enum SquashTitle {
     PullTitle,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SquashBody {
     /// GitHub's default.
     #[default]

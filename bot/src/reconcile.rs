@@ -1,8 +1,9 @@
-//! Repairs what was left behind: leases of dead processes and silent runners, at start-up and by period. Asks nobody but
-//! the database.
+//! Repairs what was left behind: leases of dead processes and silent runners, at start-up and by period; and what only time
+//! brings, reminders. Asks nobody but the database.
 
 use crate::app::App;
 use crate::db::{deliveries, jobs};
+use crate::reminders;
 use crate::runs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,5 +37,6 @@ pub async fn once(app: &App) -> anyhow::Result<()> {
         runs::republish(app, repository, number).await?;
         app.wake.jobs.notify_waiters();
     }
+    reminders::once(app).await?;
     Ok(())
 }

@@ -1,5 +1,7 @@
-//! `paceline replay`: judges what a delivery led to once more, from the stored evidence, offline, and says whether that
-//! gives the same bytes.
+//! `paceline replay`: judges what a delivery led to once more, from what was kept, offline, and says whether that gives the
+//! same bytes: the report, the comment, the check runs.
+
+mod texts;
 
 use crate::backup::DatabaseArgs;
 use crate::calibration::{self, Observation};
@@ -7,6 +9,8 @@ use crate::db::jobs::{self, Job};
 use crate::db::{Db, calibrations, deliveries};
 use crate::error::UserError;
 use crate::evidence::{self, EvidenceStore};
+use crate::git::Mirrors;
+use crate::pull::RepoId;
 use anyhow::Context;
 use clap::Args;
 use perfsuite::cli::{Format, rendered};
@@ -27,28 +31,76 @@ pub struct ReplayArgs {
     guid: String,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Print the comment and the check runs, a line of JSON each, instead of the report
+    #[arg(long)]
+    texts: bool,
     #[command(flatten)]
     database: DatabaseArgs,
 }
 
-/// Prints the report. Exit code 0: byte for byte what was stored, 1: something else, 2: there is nothing to judge.
+/// Prints the report, or the texts. Exit code 0: byte for byte what was stored, 1: something else, 2: there is nothing to
+/// judge.
 pub async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let db = args.database.open().await?;
-    let job = job_of(&db, &args.guid).await?;
-    let (replayed, stored) = replay(&db, &args.database.evidence(), &job).await?;
-    print!("{}", rendered(&replayed, args.format)?);
-    // The form in which it was stored, whatever is printed.
-    let same = serde_json::to_string(&replayed)? == serde_json::to_string(&stored)?;
-    let of = format!("run {} of pull request #{}, head {}", job.id, job.number, job.head.short());
-    Ok(if same {
-        eprintln!("{of}: byte for byte the report that was stored");
-        ExitCode::SUCCESS
-    } else {
-        eprintln!(
+    let found = found(&db, &args.guid).await?;
+    let store = args.database.evidence();
+    let mut same = true;
+    if let Some(job) = found.job.as_ref().filter(|_| !args.texts) {
+        let of = format!("run {} of pull request #{}, head {}", job.id, job.number, job.head.short());
+        same &= match job.spec.checks {
+            None => {
+                let (replayed, stored) = replay(&db, &store, job).await?;
+                print!("{}", rendered(&replayed, args.format)?);
+                // The form in which it was stored, whatever is printed.
+                told(&of, serde_json::to_string(&replayed)? == serde_json::to_string(&stored)?)
+            }
+            Some(_) => {
+                let replayed = texts::checks_again(&store, job)?;
+                println!("{}", serde_json::to_string_pretty(&replayed)?);
+                told(&of, job.checks.as_ref() == Some(&replayed))
+            }
+        };
+    }
+    let mirrors = Mirrors::new(&args.database.data_dir);
+    let made =
+        texts::texts(&db, &mirrors, &store, found.repository, found.number, found.head.as_ref()).await?;
+    match made {
+        Some(texts) => {
+            if args.texts {
+                for text in &texts.made {
+                    println!("{}", serde_json::to_string(text)?);
+                }
+            }
+            let differing = texts.differing();
+            let count = texts.made.len();
+            let (number, by) = (found.number, texts.by());
+            same &= differing.is_empty();
+            match differing.is_empty() {
+                true => eprintln!(
+                    "comment and check runs of pull request #{number}, {count} texts, {by}: byte for byte"
+                ),
+                false => {
+                    eprintln!("pull request #{number}, {by}: not what was shown: {}", differing.join(", "))
+                }
+            }
+        }
+        None if found.job.is_some() && !args.texts => {}
+        None => {
+            let words = format!("nothing is kept of how pull request #{} was judged then", found.number);
+            return Err(UserError::new(words).into());
+        }
+    }
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn told(of: &str, same: bool) -> bool {
+    match same {
+        true => eprintln!("{of}: byte for byte the report that was stored"),
+        false => eprintln!(
             "{of}: not the report that was stored; this program judges otherwise than the one that stored it"
-        );
-        ExitCode::from(1)
-    })
+        ),
+    }
+    same
 }
 
 /// The report that the stored evidence gives now, and the one that was stored.
@@ -89,18 +141,29 @@ async fn settle(db: &Db, job: &Job, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The run of that id, or the one that a delivery led to: of the head that it names, or else the first one that was
+/// What a name leads to.
+struct Found {
+    repository: RepoId,
+    number: u64,
+    /// `None`: the head that was judged last.
+    head: Option<Sha>,
+    /// The newest run of it, where one was queued.
+    job: Option<Job>,
+}
+
+/// The run of that id, or what a delivery led to: the run of the head that it names, or else the first one that was
 /// queued in its pull request after it came.
-async fn job_of(db: &Db, guid: &str) -> anyhow::Result<Job> {
+async fn found(db: &Db, guid: &str) -> anyhow::Result<Found> {
     if let Some(job) = jobs::get(db.pool(), &JobId(guid.to_owned())).await? {
-        return Ok(job);
+        let (repository, number, head) = (job.repository, job.number, Some(job.head.clone()));
+        return Ok(Found { repository, number, head, job: Some(job) });
     }
     let Some(delivery) = deliveries::get(db, guid).await? else {
         return Err(UserError::new(format!("there is no delivery and no run {guid:?} here")).into());
     };
     let what = format!("delivery {guid} ({})", delivery.event);
     let pull = delivery.lane.split_once('/').and_then(|(repository, number)| {
-        Some((crate::pull::RepoId(repository.parse().ok()?), number.parse::<u64>().ok()?))
+        Some((RepoId(repository.parse().ok()?), number.parse::<u64>().ok()?))
     });
     let Some((repository, number)) = pull else {
         return Err(UserError::new(format!("{what} is of no pull request, so it led to no run")).into());
@@ -113,8 +176,10 @@ async fn job_of(db: &Db, guid: &str) -> anyhow::Result<Job> {
     });
     // The newest first. Of one head, the newest is what its page shows; after a command, the oldest is its answer.
     let job = if head.is_some() { of_pull.into_iter().next() } else { of_pull.pop() };
-    let nothing = || UserError::new(format!("{what} led to no run of pull request #{number}"));
-    Ok(job.ok_or_else(nothing)?)
+    let head = head.or_else(|| job.as_ref().map(|job| job.head.clone()));
+    // What came to no evidence has no report; its texts can be made again all the same.
+    let job = job.filter(|job| job.evidence.is_some());
+    Ok(Found { repository, number, head, job })
 }
 
 /// The head that a payload is about.

@@ -2,14 +2,16 @@
 
 use crate::assess::{self, Whose};
 use crate::comment;
+use crate::conventions;
 use crate::db::new_id;
 use crate::error::UserError;
 use crate::facts::GitFacts;
-use crate::git::{GitError, History};
+use crate::git::{GitError, History, Range};
 use crate::hooks;
-use crate::judgement::{Performance, RUN_SCHEMA, Run};
+use crate::judgement::{Checks, Performance, RUN_SCHEMA, Run, TestsJudgement};
+use crate::proof::trial;
 use crate::render::{self, Style};
-use crate::repo_config::{FixupPolicy, Trigger};
+use crate::repo_config::{FixupPolicy, RepoConfig, Trigger};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use perfsuite::measure::{self, Job};
@@ -50,6 +52,9 @@ pub struct ReviewArgs {
     /// Judge the commits without building or measuring anything
     #[arg(long)]
     pub no_measure: bool,
+    /// Run also the repository's own checks on the merge result, and have a fix prove itself
+    #[arg(long)]
+    pub tests: bool,
     /// What only blocks a merge (`fixup!` commits) is no finding
     #[arg(long)]
     pub before_push: bool,
@@ -118,6 +123,17 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
             commit.findings.retain(|finding| finding.rule != "fixup");
         }
     }
+    let tests = match assessment.tests.take() {
+        None => None,
+        Some(asked) if !args.tests => {
+            let reason = "only `paceline review --tests` runs them here".into();
+            Some(TestsJudgement { asked, checks: Checks::Skipped { reason } })
+        }
+        Some(asked) => {
+            let checks = checked(&history, &range, &facts, &assessment.config, args.sandbox)?;
+            Some(TestsJudgement { asked, checks })
+        }
+    };
     let root = history.work_tree().unwrap_or_else(|| args.repo.clone());
     let repository = std::path::absolute(&root).unwrap_or(root);
     let performance = match assessment.plan {
@@ -139,11 +155,12 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
                 budget: plan.budget,
                 seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
                 all: args.all || plan.all,
+                checks: None,
             };
             measured(&repository, spec, args.sandbox)?
         }
     };
-    Ok(Run {
+    let run = Run {
         schema: RUN_SCHEMA,
         repository: repository.display().to_string(),
         pull: None,
@@ -152,9 +169,58 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
         commits: assessment.commits,
         config_error: assessment.config_error,
         reviews: None,
+        tests,
         accepted: None,
         performance,
-    })
+    };
+    Ok(run.with_measured_claims())
+}
+
+/// The repository's own checks, as a runner runs them.
+fn checked(
+    history: &History,
+    range: &Range,
+    facts: &GitFacts,
+    config: &RepoConfig,
+    preference: Preference,
+) -> anyhow::Result<Checks> {
+    let work =
+        tempfile::Builder::new().prefix("paceline-checks-").tempdir().context("no temporary directory")?;
+    let repository = work.path().join("repository.git");
+    // Commits are made to be tried, and somebody's own repository stays as it is.
+    let ours = history.borrowed(&repository).map_err(in_words)?;
+    let fix = trial::is_fix(facts, None);
+    let planned = trial::plan(&ours, facts, (&range.base, &range.head), &config.tests, fix);
+    let trial = match planned.map_err(in_words)? {
+        Ok(trial) => trial,
+        Err(reason) => return Ok(Checks::Skipped { reason }),
+    };
+    let bars = perfsuite::progress::Bars::on_stderr().stopped_by_signals()?;
+    let observer: Arc<dyn Observer> = Arc::new(bars);
+    let commit = trial.head.clone();
+    let job = Job {
+        spec: JobSpec {
+            job: JobId(new_id()),
+            repository: "local".into(),
+            base: trial.base,
+            head: trial.head,
+            trust: Trust::Own,
+            suites: Vec::new(),
+            limits: config.perf.limits(),
+            budget: config.perf.budget.probability(),
+            seed: 0,
+            all: false,
+            checks: Some(trial.spec),
+        },
+        repository,
+        work_dir: work.path().join("work"),
+        cache_dir: cache_dir(),
+        sandbox: Sandbox::detect(preference)?,
+    };
+    let evidence = measure::measure(&job, observer.as_ref())?;
+    let asked = job.spec.checks.as_ref().zip(evidence.checks.as_ref());
+    let (spec, found) = asked.context("a job of checks has them in its evidence")?;
+    Ok(Checks::Done { report: Box::new(conventions::checked::decide(&commit, spec, found)) })
 }
 
 fn chosen(suites: Vec<SuiteSpec>, name: Option<&str>) -> anyhow::Result<Vec<SuiteSpec>> {

@@ -1,15 +1,14 @@
 //! Puts a run together from what is stored, and queues what GitHub should show of it.
 
 use crate::app::App;
-use crate::checks;
-use crate::comment;
-use crate::db::jobs::Job;
+use crate::db::jobs::{Job, Kind};
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
-use crate::db::{Tx, acceptances, activity, jobs, opt_outs, repositories, runners, writes};
+use crate::db::{Tx, acceptances, activity, clocks, dossiers, jobs, opt_outs, repositories, runners, writes};
 use crate::disk;
-use crate::judgement::{AuthorRecord, CommentContext, Performance, RUN_SCHEMA, Run};
-use crate::outgoing::{CheckStatus, Conclusion, Outgoing};
+use crate::dossier::{self, Scene};
+use crate::judgement::{AuthorRecord, Checks, Performance, RUN_SCHEMA, Run, TestsAsked, TestsJudgement};
+use crate::outgoing::{CheckStatus, Conclusion, LabelState, Outgoing};
 use crate::pull::{RepoId, Repository};
 use crate::queue::JobState;
 use perfsuite::model::Sha;
@@ -23,6 +22,10 @@ pub struct Loaded {
     pub run: Run,
     pub row: PullRow,
     pub job: Option<Job>,
+    /// The job behind the tests' part.
+    pub check_job: Option<Job>,
+    /// The label of a slowdown that blocks.
+    pub label: Option<String>,
 }
 
 /// Everything known about the present head of a pull request; `None` before it was judged.
@@ -52,7 +55,11 @@ pub async fn of_job(
     let Some(row) = pulls::get(&mut *on, repository.id, job.number).await? else { return Ok(None) };
     let head = job.head.clone();
     let judgement = judgements::get(&mut *on, repository.id, job.number, &head).await?.unwrap_or_default();
-    put_together(on, repository, row, head, judgement, Some(job), now_ms).await.map(Some)
+    let job = match Kind::of(&job.spec) {
+        Kind::Measure => Some(job),
+        Kind::Check => jobs::newest(&mut *on, repository.id, job.number, &head).await?,
+    };
+    put_together(on, repository, row, head, judgement, job, now_ms).await.map(Some)
 }
 
 async fn put_together(
@@ -67,6 +74,14 @@ async fn put_together(
     let performance = performance(on, &row, &judgement, job.as_ref(), now_ms).await?;
     let base = job.as_ref().map(|job| job.base.clone());
     let accepted = acceptances::of_head(&mut *on, repository.id, row.pull.number, &head).await?;
+    let (tests, check_job) = match judgement.tests {
+        None => (None, None),
+        Some(asked) => {
+            let job = jobs::newest_of(&mut *on, Kind::Check, repository.id, row.pull.number, &head).await?;
+            let checks = checks_of(on, &row, &asked, job.as_ref(), now_ms).await?;
+            (Some(TestsJudgement { asked, checks }), job)
+        }
+    };
     let run = Run {
         schema: RUN_SCHEMA,
         repository: repository.name.to_string(),
@@ -76,10 +91,57 @@ async fn put_together(
         commits: judgement.commits,
         config_error: judgement.config_error,
         reviews: judgement.reviews,
+        tests,
         accepted,
         performance,
+    }
+    .with_measured_claims();
+    Ok(Loaded { run, row, job, check_job, label: judgement.label })
+}
+
+/// Where the repository's own checks stand.
+async fn checks_of(
+    on: &mut AnyConnection,
+    row: &PullRow,
+    asked: &TestsAsked,
+    job: Option<&Job>,
+    now_ms: i64,
+) -> sqlx::Result<Checks> {
+    let skipped = |reason: &str| Checks::Skipped { reason: reason.into() };
+    let Some(job) = job else {
+        return Ok(match &asked.skipped {
+            Some(reason) => skipped(reason),
+            None if !row.may_run() => Checks::NeedsApproval,
+            None => skipped("no job was queued for this head"),
+        });
     };
-    Ok(Loaded { run, row, job })
+    let by = |fallback: &str| job.error.clone().unwrap_or_else(|| fallback.into());
+    Ok(match job.state {
+        JobState::Queued => Checks::Queued {
+            position: jobs::position(&mut *on, job).await?,
+            runners: runners::alive(&mut *on, now_ms - RUNNER_ALIVE_MS).await?,
+        },
+        JobState::Claimed | JobState::Building | JobState::Measuring => match &job.progress {
+            Some(progress) => {
+                Checks::Running { text: progress.text.clone(), done: progress.done, total: progress.total }
+            }
+            None => Checks::Running { text: "a runner prepares".into(), done: 0, total: 0 },
+        },
+        JobState::Done => match &job.checks {
+            Some(report) => Checks::Done { report: Box::new(report.clone()) },
+            None => Checks::Failed { message: "the report is missing".into(), output: String::new() },
+        },
+        JobState::Failed => {
+            let error = job.error.clone().unwrap_or_default();
+            let (message, output) = error.split_once('\n').unwrap_or((&error, ""));
+            Checks::Failed { message: message.into(), output: output.into() }
+        }
+        JobState::Cancelled => Checks::Cancelled { by: by("a maintainer") },
+        JobState::Superseded => match &asked.skipped {
+            Some(reason) => skipped(reason),
+            None => Checks::Cancelled { by: by("a newer push") },
+        },
+    })
 }
 
 async fn performance(
@@ -140,30 +202,32 @@ pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u6
     }
     let author_pulls =
         pulls::count_by_author(&mut **tx, repository.id, &loaded.row.pull.author, number).await?;
-    let details = match &loaded.job {
-        Some(job) => format!("{}/runs/{}", app.public_url, job.id),
-        None => format!("{}/{}/pull/{number}", app.public_url, repository.name),
-    };
-    let context = CommentContext {
-        id: repository.id,
-        name: &repository.name,
-        pull: &loaded.row.pull,
-        public_url: &app.public_url,
-        job: loaded.job.as_ref().map(|job| job.id.0.as_str()),
+    let id_of = |job: &Option<Job>| job.as_ref().map(|job| job.id.clone());
+    let scene = Scene {
+        repository: repository.clone(),
+        pull: loaded.row.pull.clone(),
+        base: loaded.run.base.clone(),
+        public_url: app.public_url.clone(),
+        job: id_of(&loaded.job),
+        check_job: id_of(&loaded.check_job),
+        performance: match &loaded.run.performance {
+            Performance::Done { .. } => None,
+            other => Some(other.clone()),
+        },
+        checks: match loaded.run.tests.as_ref().map(|tests| &tests.checks) {
+            None | Some(Checks::Done { .. }) => None,
+            Some(other) => Some(other.clone()),
+        },
+        accepted: loaded.run.accepted.clone(),
         author_pulls,
         author: author(tx, repository, &loaded.row).await?,
+        stages: clocks::get(&mut **tx, repository.id, number, loaded.row.pull.opened_ms).await?,
     };
-    let mut wanted = vec![
-        Outgoing::Comment { number, body: comment::comment(&loaded.run, &context) },
-        Outgoing::CheckRun(checks::commits_check(&loaded.run, &details)),
-        Outgoing::CheckRun(checks::performance_check(&loaded.run, &details)),
-    ];
-    if let Some(check) = checks::reviews_check(&loaded.run, &details) {
-        wanted.push(Outgoing::CheckRun(check));
-    }
-    if let Some(check) = checks::config_check(&loaded.run, &details) {
-        wanted.push(Outgoing::CheckRun(check));
-    }
+    let wanted = scene.texts(&loaded.run);
+    let head = &loaded.run.head;
+    dossiers::shown(tx, repository.id, number, head, &scene, &dossier::digests(&wanted)).await?;
+    let mut wanted = wanted;
+    wanted.extend(label(tx, repository, number, &loaded).await?);
     for body in &wanted {
         writes::want(tx, repository.installation, repository.id, body, now_ms).await?;
     }
@@ -189,6 +253,23 @@ async fn author(
         }
     }
     Ok(Some(record))
+}
+
+/// The label of a slowdown, as it should stand once a report is there; taken away only where it was set.
+async fn label(
+    tx: &mut Tx,
+    repository: &Repository,
+    number: u64,
+    loaded: &Loaded,
+) -> anyhow::Result<Option<Outgoing>> {
+    let (Some(label), Performance::Done { report }) = (&loaded.label, &loaded.run.performance) else {
+        return Ok(None);
+    };
+    let blocks = report.blocks() && loaded.run.accepted.is_none();
+    let state = if blocks { LabelState::Present } else { LabelState::Absent };
+    let wanted = Outgoing::Label { number, label: label.clone(), state };
+    let known = writes::known(tx, &writes::target(repository.id, &wanted)).await?;
+    Ok((blocks || known).then_some(wanted))
 }
 
 /// A head that was left behind while it was measured: what GitHub shows of it must not wait for ever, and what it does

@@ -5,6 +5,8 @@ mod check;
 mod keep;
 mod pages;
 
+pub use check::{Tried, try_out};
+
 use crate::config::ServeArgs;
 use crate::error::UserError;
 use anyhow::Context;
@@ -91,7 +93,7 @@ async fn make(args: MakeArgs) -> anyhow::Result<()> {
     let cannot = |error: std::io::Error| UserError::new(format!("cannot listen on {}: {error}", args.listen));
     let listener = tokio::net::TcpListener::bind(&args.listen).await.map_err(cannot)?;
     let address = listener.local_addr()?;
-    println!("Open http://{address}/ in your browser. It has one button.");
+    println!("Open http://{address}/setup in your browser. It has one button.");
     std::io::stdout().flush()?;
     let made = tokio::time::timeout(PATIENCE, pages::serve(listener, address, wanted.clone())).await;
     let app = made.map_err(|_| UserError::new("nobody pressed the button within an hour"))??;

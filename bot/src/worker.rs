@@ -7,7 +7,7 @@ use crate::db::writes::{self, Outcome, Write};
 use crate::event::Unreadable;
 use crate::github::GitHubError;
 use crate::handlers;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{LabelState, Outgoing};
 use crate::{comment, db::repositories};
 use std::sync::Arc;
 use std::time::Duration;
@@ -330,6 +330,14 @@ async fn put(app: &App, write: &Write) -> anyhow::Result<i64> {
                     github.create_check_run(&repository, check).await?
                 }
             }
+        }
+        Outgoing::Label { number, label, state } => {
+            match state {
+                LabelState::Present => github.add_label(&repository, *number, label).await?,
+                LabelState::Absent => github.remove_label(&repository, *number, label).await?,
+            }
+            // A label has no number that we need.
+            0
         }
         Outgoing::Reaction { comment_id, content } => {
             github.create_reaction(&repository, *comment_id, content).await?

@@ -8,8 +8,8 @@ mod build;
 pub mod cache;
 mod discover;
 mod flags;
-mod git;
-mod home;
+pub(crate) mod git;
+pub(crate) mod home;
 mod standin;
 mod strange;
 

@@ -8,7 +8,7 @@
 
 use crate::codegen::{Comparison, Difference, Entrance, Image};
 use crate::load::response::{Bad, ResponseReader};
-use crate::{cli, sandbox, suite};
+use crate::{checking, cli, sandbox, suite};
 
 /// What a bench prints: cut into lines in whatever pieces it comes, and read as announcements of benchmarks.
 pub fn bench_output(data: &[u8]) {
@@ -20,6 +20,15 @@ pub fn bench_output(data: &[u8]) {
         assert!(!line.contains('\n'));
     }
     suite::criterion::hostile_listing(&String::from_utf8_lossy(text));
+}
+
+/// What a compiler, a formatter or a test prints, with the sources at `/build/src`.
+pub fn tool_output(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    checking::hostile_output(&text);
+    for test in checking::read_harness("test a", &text, Ok(101)) {
+        assert!(!test.test.is_empty() && !test.test.chars().any(char::is_control), "{test:?}");
+    }
 }
 
 /// An executable, and the linker's map of it behind the last line `MAP`.
@@ -111,5 +120,6 @@ mod tests {
         each("load_response", load_response);
         each("judge_csv", judge_csv);
         each("history_csv", history_csv);
+        each("tool_output", tool_output);
     }
 }

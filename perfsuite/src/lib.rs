@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod bisect;
 pub mod calibrate;
+pub mod checking;
 pub mod cli;
 pub mod codegen;
 pub mod disk;

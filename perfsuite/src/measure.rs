@@ -3,6 +3,7 @@
 mod profiles;
 
 use crate::artifact::{Artifacts, Linking, SidePaths, Task, build_both, stopped};
+use crate::checking;
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
@@ -50,9 +51,15 @@ pub fn measure_within(
     observer: &dyn Observer,
     process_limit: Duration,
 ) -> anyhow::Result<Evidence> {
-    let limit = job_limit(&job.spec.limits);
+    let limit = match &job.spec.checks {
+        Some(checks) => checking::limit(checks),
+        None => job_limit(&job.spec.limits),
+    };
     let watched = WithEnd::new(observer, Instant::now() + limit);
-    let measured = measure_watched(job, &watched, process_limit);
+    let measured = match &job.spec.checks {
+        Some(checks) => checking::check(job, checks, &watched),
+        None => measure_watched(job, &watched, process_limit),
+    };
     if watched.passed() && measured.is_err() {
         anyhow::bail!(
             "the job took longer than all that its parts may take: {} minutes",
@@ -106,6 +113,7 @@ fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) 
         finished_ms: now_ms(),
         measure_ms: i64::try_from(found.measured.as_millis()).unwrap_or(i64::MAX),
         count_ms: i64::try_from(found.counting.as_millis()).unwrap_or(i64::MAX),
+        checks: None,
     })
 }
 
@@ -132,7 +140,7 @@ pub(crate) fn build(
     })
 }
 
-fn limits(job: &Job) -> Limits {
+pub(crate) fn limits(job: &Job) -> Limits {
     let asked = &job.spec.limits;
     Limits { memory_bytes: asked.memory_bytes, disk_bytes: asked.disk_bytes, ..Limits::default() }
 }
@@ -305,7 +313,7 @@ pub(crate) fn directory(path: &Path) -> anyhow::Result<PathBuf> {
     path.canonicalize().with_context(|| format!("cannot use {}", path.display()))
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,13 @@
 //! What each section of the comment says. Absent sections are empty and leave no trace.
 
+mod tested;
+
 use super::{
     Limits, author,
     commits::{Offence, offences},
     rows::{self, Row, sentence},
     sentences::{how_to_mend, server_lines, unchanged, weight},
-    surroundings::{commits_cell, footer, measured, performance_cell, reviews_cell, tool},
+    surroundings::{commits_cell, footer, measured, performance_cell, reviews_cell, tests_cell, tool},
 };
 use crate::{
     checks::reviews_sentence,
@@ -30,12 +32,17 @@ pub struct Sections<'a> {
     /// Size, certainty and action of the first change, as separate words.
     pub weight: String,
     pub next: Vec<String>,
-    /// Cells of the summary table. `None` in the calm states.
-    pub summary: Option<Summary>,
+    /// Columns of the summary table, each with its cell. None in the calm states.
+    pub summary: Vec<(&'static str, String)>,
     /// What types claim and the change does not bear out, where that is an error: one line each.
     pub claims: Vec<String>,
     /// Who must still approve, in a sentence. Empty where nothing is asked or nothing lacks.
     pub reviews: String,
+    /// That this has waited too long. Empty in time.
+    pub reminder: String,
+    /// What the repository's own checks say, and whether a fix proves itself: one line each, with the end of what was
+    /// printed, fenced.
+    pub tests: Vec<(String, String)>,
     pub base: &'a str,
     pub head: &'a str,
     pub offences: Vec<Offence>,
@@ -68,12 +75,6 @@ pub struct Sections<'a> {
     run_url: Option<String>,
 }
 
-pub struct Summary {
-    pub commits: String,
-    pub reviews: Option<String>,
-    pub performance: String,
-}
-
 pub struct FailureRow {
     pub name: String,
     pub what: String,
@@ -97,20 +98,22 @@ impl<'a> Sections<'a> {
             ));
         }
         sections.accepted = run.accepted.as_ref();
+        sections.tests(run, limits);
         sections.performance(run, limits);
         sections.commit_messages(run);
+        sections.untold_tests(run);
         if sections.loud() {
-            sections.summary = Some(Summary {
-                commits: commits_cell(run),
-                reviews: run.reviews.as_ref().map(reviews_cell),
-                performance: performance_cell(run),
-            });
+            sections.summary.push(("commits", commits_cell(run)));
+            sections.summary.extend(run.tests.as_ref().map(|tests| ("tests", tests_cell(tests))));
+            sections.summary.extend(run.reviews.as_ref().map(|reviews| ("reviews", reviews_cell(reviews))));
+            sections.summary.push(("performance", performance_cell(run)));
         }
         let claims = run.commits.claims.iter().filter(|claim| claim.level == Level::Error);
         sections.claims = claims.map(|claim| prose(&claim.message, LINE_MAX_GRAPHEMES)).collect();
         if let Some(reviews) = run.reviews.as_ref().filter(|reviews| reviews.lacking() > 0) {
             sections.reviews = format!("⏳ **Reviews:** {}", reviews_sentence(reviews));
         }
+        sections.reminder = context.and_then(|context| context.stages?.reminder()).unwrap_or_default();
         sections.footer = context.map(footer).unwrap_or_default();
         sections.welcome = context.map(|context| author::welcome(run, context)).unwrap_or_default();
         sections.record = context.map(author::record).unwrap_or_default();

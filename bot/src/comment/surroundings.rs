@@ -3,7 +3,7 @@
 use super::{Limits, rows};
 use crate::{
     format,
-    judgement::{CommentContext, Level, Performance, ReviewsJudgement, Run},
+    judgement::{Checks, CommentContext, Level, Performance, ReviewsJudgement, Run, TestsJudgement},
     render::{facts::Facts, markdown::inline, words},
 };
 use perfsuite::model::{Report, Tool};
@@ -27,6 +27,44 @@ pub fn reviews_cell(reviews: &ReviewsJudgement) -> String {
         (0, owned) => format!("✅ {owned} of {owned} files"),
         (lacking, owned) => format!("⏳ {} of {owned} files", owned - lacking),
     }
+}
+
+pub fn tests_cell(tests: &TestsJudgement) -> String {
+    let lacking = match tests.asked.lacking() {
+        0 => String::new(),
+        count => format!("{} without a test", format::count(count, "file", "files")),
+    };
+    let warned = |words: String| if words.is_empty() { String::new() } else { format!(" · ⚠️ {words}") };
+    let report = match &tests.checks {
+        Checks::Done { report } => report,
+        Checks::Skipped { .. } if lacking.is_empty() => return "nothing to run".into(),
+        Checks::Skipped { .. } => return format!("⚠️ {lacking}"),
+        Checks::NeedsApproval => return "⏸️ needs permission".into(),
+        Checks::Queued { .. } => return "⏳ waiting".to_owned() + &warned(lacking),
+        Checks::Running { .. } => return "⏳ running".to_owned() + &warned(lacking),
+        Checks::Failed { .. } => return "❔ not run".to_owned() + &warned(lacking),
+        Checks::Cancelled { .. } => return "cancelled".to_owned() + &warned(lacking),
+    };
+    let (passed, all) = (report.commands.iter().filter(|c| c.passed()).count(), report.commands.len());
+    let mut parts = Vec::new();
+    if all > 0 {
+        let sign = match passed == all {
+            true => "✅",
+            false if tests.worst() == Level::Error => "🔴",
+            false => "⚠️",
+        };
+        parts.push(format!("{sign} {passed} of {all} pass"));
+    }
+    if let Some(proof) = &report.proof {
+        parts.push(if proof.proof.proven() { "✅ proven" } else { "⚠️ not proven" }.into());
+    }
+    if !report.findings.is_empty() {
+        parts.push(format!("⚠️ {}", format::count(report.findings.len(), "finding", "findings")));
+    }
+    if !lacking.is_empty() {
+        parts.push(format!("⚠️ {lacking}"));
+    }
+    if parts.is_empty() { "nothing to run".into() } else { parts.join(" · ") }
 }
 
 pub fn performance_cell(run: &Run) -> String {
@@ -148,6 +186,7 @@ pub fn footer(context: &CommentContext<'_>) -> String {
             count => format!("{person}'s {} pull request seen here", words::ordinal(count)),
         });
     }
+    parts.extend(context.stages.map(|stages| stages.in_words()).filter(|words| !words.is_empty()));
     let (public_url, name) = (context.public_url, context.name);
     if let Some(job) = context.job {
         parts.push(format!("[the run]({public_url}/runs/{job})"));

@@ -1,9 +1,11 @@
 //! What a commit's type claims about its change, held against the change. Pure.
 
-use crate::judgement::{Claim, Level};
+use super::what_if::WhatIf;
+use crate::judgement::{Claim, Level, WaitingClaims};
 use crate::pull::Commit;
+use crate::render::facts::Facts;
 use crate::repo_config::{self, ClaimsConfig};
-use perfsuite::model::Sha;
+use perfsuite::model::{Certainty, Report, Sha, Side};
 
 /// Claims told of one pull request; a pull request with more has said enough.
 const CLAIMS_MAX: usize = 20;
@@ -31,6 +33,7 @@ pub fn judge(
     facts: &ClaimFacts,
     changed: &[String],
     described: &str,
+    what_if: Option<&WhatIf>,
     config: &ClaimsConfig,
 ) -> Vec<Claim> {
     if config.level == Level::Off {
@@ -64,13 +67,78 @@ pub fn judge(
         }
     }
     if changed.iter().any(|path| path == repo_config::PATH) {
+        let would = what_if.map(|what_if| format!(" {}", what_if.in_words())).unwrap_or_default();
         messages.push(format!(
-            "This changes `{}`: how pull requests are judged, from its merge on.",
+            "This changes `{}`: how pull requests are judged, from its merge on.{would}",
             repo_config::PATH
         ));
     }
     messages.truncate(CLAIMS_MAX);
     messages.into_iter().map(|message| Claim { level: config.level, message }).collect()
+}
+
+/// What is kept of a judgement, to hold claims against what will be measured.
+pub fn waiting(commits: &[Commit], changed: &[String], config: &ClaimsConfig) -> Option<WaitingClaims> {
+    if config.level == Level::Off {
+        return None;
+    }
+    let perf: Vec<Sha> = commits
+        .iter()
+        .filter(|commit| said(commit).is_some_and(|(kind, _)| kind == "perf"))
+        .map(|commit| commit.sha.clone())
+        .take(CLAIMS_MAX)
+        .collect();
+    let benches: Vec<String> = changed
+        .iter()
+        .filter(|path| path.split('/').any(|part| part == "benches"))
+        .take(CLAIMS_MAX)
+        .cloned()
+        .collect();
+    (!perf.is_empty() || !benches.is_empty()).then_some(WaitingClaims { level: config.level, perf, benches })
+}
+
+/// Holds them against a finished report: `perf` without a gain, and a benchmark that went, or was changed, together with a
+/// slowdown.
+pub fn measured(waiting: &WaitingClaims, report: &Report) -> Vec<Claim> {
+    let facts = Facts::of(report);
+    let mut messages = Vec::new();
+    let fewer =
+        report.rows.iter().any(|row| row.certainty == Certainty::InstructionChange && row.estimate < 0.0);
+    if !waiting.perf.is_empty() && facts.judged() > 0 && facts.faster.is_empty() && !fewer {
+        let shas: Vec<String> = waiting.perf.iter().map(|sha| sha.short().to_owned()).collect();
+        let undecided = match facts.inconclusive.len() {
+            0 => String::new(),
+            count => format!(" ({count} could not be decided)"),
+        };
+        messages.push(format!(
+            "{} says `perf`, and of {} comparisons none got faster{undecided}.",
+            named(&shas),
+            facts.judged()
+        ));
+    }
+    let slower = facts.blocking.first().or(facts.advised.first());
+    if let Some(slower) = slower {
+        let slower = super::quoted(&slower.benchmark.0);
+        let gone: Vec<String> = report
+            .one_sided
+            .iter()
+            .filter(|one| one.side == Side::Base && one.other_name.is_none())
+            .map(|one| one.benchmark.0.clone())
+            .collect();
+        if !gone.is_empty() {
+            messages.push(format!(
+                "{slower} gets slower where these benchmarks are taken out: {}.",
+                named(&gone)
+            ));
+        }
+        if !waiting.benches.is_empty() {
+            messages.push(format!(
+                "{slower} gets slower where the benchmarks' own code is changed: {}.",
+                named(&waiting.benches)
+            ));
+        }
+    }
+    messages.into_iter().map(|message| Claim { level: waiting.level, message }).collect()
 }
 
 fn named(names: &[String]) -> String {
@@ -107,7 +175,7 @@ mod tests {
     fn told(messages: &[&str], facts: &ClaimFacts, changed: &[&str], described: &str) -> String {
         let commits: Vec<Commit> = messages.iter().map(|message| commit(message)).collect();
         let changed: Vec<String> = changed.iter().map(|path| (*path).to_owned()).collect();
-        let claims = judge(&commits, facts, &changed, described, &ClaimsConfig::default());
+        let claims = judge(&commits, facts, &changed, described, None, &ClaimsConfig::default());
         claims.into_iter().map(|claim| claim.message).collect::<Vec<_>>().join("\n")
     }
 
@@ -153,6 +221,6 @@ mod tests {
             assert_eq!(told(fine, &api, &[], ""), "", "{fine:?}");
         }
         let off = ClaimsConfig { level: Level::Off };
-        assert!(judge(&[commit("fix: x")], &api, &[], "", &off).is_empty());
+        assert!(judge(&[commit("fix: x")], &api, &[], "", None, &off).is_empty());
     }
 }

@@ -23,8 +23,7 @@ pub fn judge(commits: &[Commit], config: &CommitsConfig) -> CommitsJudgement {
     }
     CommitsJudgement {
         commits: commits.iter().map(|commit| judge_one(commit, config)).collect(),
-        landing: None,
-        claims: Vec::new(),
+        ..CommitsJudgement::default()
     }
 }
 

@@ -5,12 +5,13 @@ use crate::judgement::{CommitsJudgement, Landing, SquashJudgement};
 use crate::pull::{Commit, MergeMethod, MergeSettings, SquashBody, SquashTitle};
 use crate::repo_config::{CommitsConfig, JudgeWhat};
 use perfsuite::model::Sha;
+use serde::{Deserialize, Serialize};
 
 /// Of a predicted message as it is kept for showing; what is judged is whole.
 const SHOWN_MAX_BYTES: usize = 4_000;
 
 /// What GitHub says of a pull request, beside its commits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     pub number: u64,
     pub head: Sha,
@@ -47,7 +48,7 @@ pub fn judge(commits: &[Commit], opened: Option<&Opened>, config: &CommitsConfig
         }),
     };
     let commits = if counts { squash } else { judged.commits };
-    CommitsJudgement { commits, landing: Some(landing), claims: Vec::new() }
+    CommitsJudgement { commits, landing: Some(landing), ..CommitsJudgement::default() }
 }
 
 /// The ways in which it can be merged; none where GitHub does not tell.

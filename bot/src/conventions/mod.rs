@@ -1,5 +1,6 @@
 //! What a pull request owes its repository's conventions: facts in, findings out. Nothing here does I/O.
 
+pub mod checked;
 pub mod claims;
 pub mod commits;
 mod footers;
@@ -8,6 +9,8 @@ pub mod landing;
 mod message;
 pub mod reviews;
 mod style;
+pub mod tested;
+pub mod what_if;
 
 pub use commits::judge;
 pub use footers::Footer;

@@ -1,6 +1,7 @@
 //! Jobs: leases, fencing and outcomes. Every change of state is compare-and-set.
 
 use super::{Db, Turn, Tx, flag, json, json_option, sha, to_json};
+use crate::judgement::ChecksReport;
 use crate::pull::RepoId;
 use crate::queue::{ATTEMPTS_MAX, JobState};
 use perfsuite::model::wire::Progress;
@@ -25,10 +26,33 @@ pub struct Job {
     /// Digest of the stored evidence.
     pub evidence: Option<String>,
     pub report: Option<Report>,
+    /// What a job of checks came to.
+    pub checks: Option<ChecksReport>,
     pub error: Option<String>,
     pub created_ms: i64,
     pub claimed_ms: Option<i64>,
     pub finished_ms: Option<i64>,
+}
+
+/// What a job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Measure,
+    /// The repository's own checks, on the merge result.
+    Check,
+}
+
+impl Kind {
+    pub fn of(spec: &JobSpec) -> Self {
+        if spec.checks.is_some() { Kind::Check } else { Kind::Measure }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Measure => "measure",
+            Kind::Check => "check",
+        }
+    }
 }
 
 fn job(row: &AnyRow) -> sqlx::Result<Job> {
@@ -50,6 +74,7 @@ fn job(row: &AnyRow) -> sqlx::Result<Job> {
         progress: json_option(row, "progress")?,
         evidence: row.try_get("evidence")?,
         report: json_option(row, "report")?,
+        checks: json_option(row, "checks")?,
         error: row.try_get("error")?,
         created_ms: row.try_get("created_ms")?,
         claimed_ms: row.try_get("claimed_ms")?,
@@ -57,7 +82,7 @@ fn job(row: &AnyRow) -> sqlx::Result<Job> {
     })
 }
 
-/// Queues a job for a pull request.
+/// Queues a job that measures a pull request.
 pub async fn insert(
     tx: &mut Tx,
     repository: RepoId,
@@ -66,18 +91,32 @@ pub async fn insert(
     stranger: bool,
     now_ms: i64,
 ) -> sqlx::Result<()> {
+    insert_for(tx, repository, number, (&spec.base, &spec.head), spec, stranger, now_ms).await
+}
+
+/// The same for a pull request's merge base and head, which need not be the two commits that the runner gets.
+pub async fn insert_for(
+    tx: &mut Tx,
+    repository: RepoId,
+    number: u64,
+    (base, head): (&Sha, &Sha),
+    spec: &JobSpec,
+    stranger: bool,
+    now_ms: i64,
+) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO jobs (id, repository_id, number, base_sha, head_sha, spec, stranger, state, created_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', $8)",
+        "INSERT INTO jobs (id, repository_id, number, base_sha, head_sha, spec, stranger, state, created_ms, kind)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', $8, $9)",
     )
     .bind(&spec.job.0)
     .bind(repository.0)
     .bind(number as i64)
-    .bind(spec.base.as_str())
-    .bind(spec.head.as_str())
+    .bind(base.as_str())
+    .bind(head.as_str())
     .bind(to_json(spec))
     .bind(i64::from(stranger))
     .bind(now_ms)
+    .bind(Kind::of(spec).as_str())
     .execute(&mut **tx)
     .await
     .map(|_| ())
@@ -88,29 +127,42 @@ pub async fn get<'e, E: Executor<'e, Database = Any>>(on: E, id: &JobId) -> sqlx
     row.map(|row| job(&row)).transpose()
 }
 
-/// The newest job of a pull request's head.
+/// The newest job that measures a pull request's head.
 pub async fn newest<'e, E: Executor<'e, Database = Any>>(
     on: E,
     repository: RepoId,
     number: u64,
     head: &Sha,
 ) -> sqlx::Result<Option<Job>> {
+    newest_of(on, Kind::Measure, repository, number, head).await
+}
+
+/// The newest job of a kind.
+pub async fn newest_of<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    kind: Kind,
+    repository: RepoId,
+    number: u64,
+    head: &Sha,
+) -> sqlx::Result<Option<Job>> {
     let row = sqlx::query(
-        "SELECT * FROM jobs WHERE repository_id = $1 AND number = $2 AND head_sha = $3
+        "SELECT * FROM jobs WHERE repository_id = $1 AND number = $2 AND head_sha = $3 AND kind = $4
          ORDER BY created_ms DESC, id DESC LIMIT 1",
     )
     .bind(repository.0)
     .bind(number as i64)
     .bind(head.as_str())
+    .bind(kind.as_str())
     .fetch_optional(on)
     .await?;
     row.map(|row| job(&row)).transpose()
 }
 
-/// Jobs of a pull request, the newest first.
+/// Jobs that measure a pull request, the newest first.
 pub async fn of_pull(db: &Db, repository: RepoId, number: u64, limit: i64) -> sqlx::Result<Vec<Job>> {
     let rows = sqlx::query(
-        "SELECT * FROM jobs WHERE repository_id = $1 AND number = $2 ORDER BY created_ms DESC, id DESC LIMIT $3",
+        "SELECT * FROM jobs WHERE repository_id = $1 AND number = $2 AND kind = 'measure'
+         ORDER BY created_ms DESC, id DESC LIMIT $3",
     )
     .bind(repository.0)
     .bind(number as i64)
@@ -185,17 +237,24 @@ pub async fn heartbeat(
 /// How a held job ends.
 pub enum End<'a> {
     Done { evidence: &'a str, report: &'a Report },
+    Checked { evidence: &'a str, checks: &'a ChecksReport },
     Failed { error: &'a str },
 }
 
 /// Ends a held job. False when this attempt no longer holds it.
 pub async fn end(tx: &mut Tx, id: &JobId, fence: Fence, end: &End<'_>, now_ms: i64) -> sqlx::Result<bool> {
-    let (state, evidence, report, error) = match end {
-        End::Done { evidence, report } => (JobState::Done, Some(*evidence), Some(to_json(report)), None),
-        End::Failed { error } => (JobState::Failed, None, None, Some(*error)),
+    let (state, evidence, error) = match end {
+        End::Done { evidence, .. } | End::Checked { evidence, .. } => (JobState::Done, Some(*evidence), None),
+        End::Failed { error } => (JobState::Failed, None, Some(*error)),
+    };
+    let (report, checks) = match end {
+        End::Done { report, .. } => (Some(to_json(report)), None),
+        End::Checked { checks, .. } => (None, Some(to_json(checks))),
+        End::Failed { .. } => (None, None),
     };
     let done = sqlx::query(
-        "UPDATE jobs SET state = $1, evidence = $2, report = $3, error = $4, finished_ms = $5, lease_until_ms = NULL
+        "UPDATE jobs SET state = $1, evidence = $2, report = $3, error = $4, finished_ms = $5, lease_until_ms = NULL,
+                checks = $8
          WHERE id = $6 AND fence = $7 AND state IN ('claimed', 'building', 'measuring')",
     )
     .bind(state.as_str())
@@ -205,6 +264,7 @@ pub async fn end(tx: &mut Tx, id: &JobId, fence: Fence, end: &End<'_>, now_ms: i
     .bind(now_ms)
     .bind(&id.0)
     .bind(fence.0)
+    .bind(checks)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -224,10 +284,11 @@ pub async fn hand_back(db: &Db, id: &JobId, fence: Fence) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends every job of a pull request that is not for this head and merge base (`None`: every one). `by` says what made them
-/// pointless. Returns their heads.
+/// Ends every job of a kind of a pull request that is not for this head and merge base (`None`: every one). `by` says
+/// what made them pointless. Returns their heads.
 pub async fn supersede(
     tx: &mut Tx,
+    kind: Kind,
     repository: RepoId,
     number: u64,
     keep: Option<(&Sha, &Sha)>,
@@ -237,7 +298,7 @@ pub async fn supersede(
     let (head, base) = keep.map_or(("", ""), |(head, base)| (head.as_str(), base.as_str()));
     let rows = sqlx::query(
         "UPDATE jobs SET state = 'superseded', finished_ms = $1, lease_until_ms = NULL, error = $6
-         WHERE repository_id = $2 AND number = $3 AND NOT (head_sha = $4 AND base_sha = $5)
+         WHERE repository_id = $2 AND number = $3 AND NOT (head_sha = $4 AND base_sha = $5) AND kind = $7
            AND state IN ('queued', 'claimed', 'building', 'measuring')
          RETURNING head_sha",
     )
@@ -247,6 +308,7 @@ pub async fn supersede(
     .bind(head)
     .bind(base)
     .bind(by)
+    .bind(kind.as_str())
     .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(|row| sha(row, "head_sha")).collect()

@@ -1,7 +1,7 @@
 //! What was decided about one head by the conventions, without performance.
 
 use super::{Tx, json, json_option, to_json};
-use crate::judgement::{CommitsJudgement, ConfigError, ReviewsJudgement};
+use crate::judgement::{CommitsJudgement, ConfigError, ReviewsJudgement, TestsAsked};
 use crate::pull::RepoId;
 use perfsuite::model::Sha;
 use sqlx::{Any, Executor};
@@ -11,6 +11,10 @@ pub struct Judgement {
     pub commits: CommitsJudgement,
     pub config_error: Option<ConfigError>,
     pub reviews: Option<ReviewsJudgement>,
+    /// What is asked of the tests; `None` where nothing is.
+    pub tests: Option<TestsAsked>,
+    /// The label of a pull request with a slowdown that blocks.
+    pub label: Option<String>,
     /// Why there is nothing to measure, when there is not.
     pub skipped: Option<String>,
 }
@@ -24,11 +28,12 @@ pub async fn upsert(
     now_ms: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO judgements (repository_id, number, head_sha, config_error, commits, skipped, judged_ms, reviews)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO judgements (repository_id, number, head_sha, config_error, commits, skipped, judged_ms, reviews,
+                                 tests, label)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (repository_id, number, head_sha) DO UPDATE SET config_error = excluded.config_error,
              commits = excluded.commits, skipped = excluded.skipped, judged_ms = excluded.judged_ms,
-             reviews = excluded.reviews",
+             reviews = excluded.reviews, tests = excluded.tests, label = excluded.label",
     )
     .bind(repository.0)
     .bind(number as i64)
@@ -38,6 +43,8 @@ pub async fn upsert(
     .bind(&judgement.skipped)
     .bind(now_ms)
     .bind(judgement.reviews.as_ref().map(to_json))
+    .bind(judgement.tests.as_ref().map(to_json))
+    .bind(&judgement.label)
     .execute(&mut **tx)
     .await
     .map(|_| ())
@@ -50,7 +57,7 @@ pub async fn get<'e, E: Executor<'e, Database = Any>>(
     head: &Sha,
 ) -> sqlx::Result<Option<Judgement>> {
     let row = sqlx::query(
-        "SELECT config_error, commits, skipped, reviews FROM judgements
+        "SELECT config_error, commits, skipped, reviews, tests, label FROM judgements
          WHERE repository_id = $1 AND number = $2 AND head_sha = $3",
     )
     .bind(repository.0)
@@ -63,6 +70,8 @@ pub async fn get<'e, E: Executor<'e, Database = Any>>(
             commits: json(&row, "commits")?,
             config_error: json_option(&row, "config_error")?,
             reviews: json_option(&row, "reviews")?,
+            tests: json_option(&row, "tests")?,
+            label: sqlx::Row::try_get(&row, "label")?,
             skipped: sqlx::Row::try_get(&row, "skipped")?,
         })
     })

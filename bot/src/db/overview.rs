@@ -112,6 +112,7 @@ const PULLS: &str = "
     LEFT JOIN jobs j ON j.id = (
         SELECT n.id FROM jobs n
         WHERE n.repository_id = p.repository_id AND n.number = p.number AND n.head_sha = p.head_sha
+          AND n.kind = 'measure'
         ORDER BY n.created_ms DESC, n.id DESC LIMIT 1)";
 
 fn job_summary(row: &AnyRow) -> sqlx::Result<JobSummary> {
@@ -171,7 +172,8 @@ pub async fn repositories(db: &Db, allowed: &Readables, limit: i64) -> sqlx::Res
         "SELECT * FROM (
              SELECT o.owner AS repo_owner, o.name AS repo_name, o.default_branch AS default_branch,
                  (SELECT COUNT(*) FROM pull_requests p WHERE p.repository_id = o.id AND p.state = 'open') AS open_pulls,
-                 (SELECT COUNT(*) FROM jobs d WHERE d.repository_id = o.id AND d.state = 'done') AS runs,
+                 (SELECT COUNT(*) FROM jobs d WHERE d.repository_id = o.id AND d.state = 'done'
+                     AND d.kind = 'measure') AS runs,
                  (SELECT COUNT(*) FROM jobs a WHERE a.repository_id = o.id
                      AND a.state IN ('queued', 'claimed', 'building', 'measuring')) AS active,
                  (SELECT COUNT(*) {PULLS} WHERE p.repository_id = o.id AND p.state = 'open' AND {BLOCKING}) AS blocked,
@@ -245,7 +247,8 @@ pub async fn jobs_of_pull(
     limit: i64,
 ) -> sqlx::Result<Vec<JobSummary>> {
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {JOB_COLUMNS} FROM jobs j WHERE j.repository_id = $1 AND j.number = $2
+        "SELECT {JOB_COLUMNS} FROM jobs j
+         WHERE j.repository_id = $1 AND j.number = $2 AND j.kind = 'measure'
          ORDER BY j.created_ms DESC, j.id DESC LIMIT $3"
     )))
     .bind(repository.0)

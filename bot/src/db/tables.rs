@@ -8,10 +8,12 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// All of ours, parents before their children. A table that a later migration drops stays here, for old backups.
-pub const TABLES: [&str; 21] = [
+pub const TABLES: [&str; 23] = [
     "repositories",
     "pull_requests",
     "judgements",
+    "dossiers",
+    "clocks",
     "approvals",
     "acceptances",
     "activity",

@@ -45,6 +45,7 @@ pub fn target(repository: RepoId, body: &Outgoing) -> String {
         Outgoing::Comment { number, .. } => format!("comment:{}:{number}", repository.0),
         Outgoing::Reply { to, .. } => format!("reply:{}:{to}", repository.0),
         Outgoing::CheckRun(check) => format!("check:{}:{}:{}", repository.0, check.head_sha, check.name),
+        Outgoing::Label { number, label, .. } => format!("label:{}:{number}:{label}", repository.0),
         Outgoing::Reaction { comment_id, content } => {
             format!("reaction:{}:{comment_id}:{content}", repository.0)
         }
@@ -75,6 +76,12 @@ pub async fn want(
     .execute(&mut **tx)
     .await
     .map(|_| ())
+}
+
+/// Whether this target was ever wanted.
+pub async fn known(tx: &mut Tx, target: &str) -> sqlx::Result<bool> {
+    let row = sqlx::query("SELECT 1 AS one FROM writes WHERE target = $1").bind(target);
+    Ok(row.fetch_optional(&mut **tx).await?.is_some())
 }
 
 /// Takes the oldest write that may go out now: one at a time for each installation, at its pace. The installation's

@@ -44,6 +44,16 @@ impl History {
     /// An empty repository whose two refs point into our objects: the names stay the job's own, so bundles of
     /// several jobs can be made at once and a local repository gets no refs.
     fn borrow_objects(&self, at: &Path, base: Oid, head: Oid) -> Result<(), GitError> {
+        self.lend_to(at)?;
+        // Opened anew, to see the alternates.
+        let borrowed = Repository::open_bare(at)?;
+        borrowed.reference(BUNDLE_BASE_REF, base, true, "")?;
+        borrowed.reference(BUNDLE_HEAD_REF, head, true, "")?;
+        Ok(())
+    }
+
+    /// Makes an empty repository that finds our objects.
+    pub(super) fn lend_to(&self, at: &Path) -> Result<(), GitError> {
         let mut how = git2::RepositoryInitOptions::new();
         how.bare(true).external_template(false).initial_head("paceline");
         Repository::init_opts(at, &how)?;
@@ -53,11 +63,6 @@ impl History {
         let info = at.join("objects/info");
         std::fs::create_dir_all(&info).map_err(GitError::io("preparing the bundle"))?;
         let line = [objects.as_os_str().as_encoded_bytes(), b"\n"].concat();
-        std::fs::write(info.join("alternates"), line).map_err(GitError::io("preparing the bundle"))?;
-        // Opened anew, to see the alternates.
-        let borrowed = Repository::open_bare(at)?;
-        borrowed.reference(BUNDLE_BASE_REF, base, true, "")?;
-        borrowed.reference(BUNDLE_HEAD_REF, head, true, "")?;
-        Ok(())
+        std::fs::write(info.join("alternates"), line).map_err(GitError::io("preparing the bundle"))
     }
 }

@@ -37,6 +37,15 @@ impl GitError {
         move |source| Self::Io { context, source }
     }
 
+    /// In words, where git found objects that it does not take (a tree that leads outside, an address that is an option):
+    /// trying again cannot help.
+    pub fn refused_objects(&self) -> Option<String> {
+        let Self::Failed { message, .. } = self else { return None };
+        let line = message.lines().find(|line| line.contains("fsck") || line.contains("error: object "))?;
+        let line: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+        Some(format!("git does not take its objects ({})", line.trim()))
+    }
+
     pub(super) fn missing(what: impl Into<String>) -> Self {
         Self::Missing { what: what.into() }
     }

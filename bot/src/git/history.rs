@@ -114,6 +114,7 @@ impl History {
     /// Paths whose content, kind or mode differs between the two commits' trees.
     pub fn changed_paths(&self, base: &Sha, head: &Sha) -> Result<ChangedPaths, GitError> {
         let (from, to) = (self.commit(base)?.tree()?, self.commit(head)?.tree()?);
+        self.refuse_explosion(&from, &to)?;
         let mut how = DiffOptions::new();
         how.include_typechange(true).ignore_submodules(false).skip_binary_check(true);
         let diff = self.git.diff_tree_to_tree(Some(&from), Some(&to), Some(&mut how))?;

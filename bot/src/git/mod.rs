@@ -8,6 +8,7 @@
 mod bundle;
 mod command;
 mod error;
+mod explosion;
 mod export;
 mod history;
 mod merge;
@@ -15,6 +16,7 @@ mod mirror;
 #[cfg(any(test, fuzzing))]
 mod names;
 mod patches;
+mod plant;
 mod quoting;
 mod range;
 

@@ -21,6 +21,7 @@ impl History {
     /// that came.
     pub fn patches(&self, base: &Sha, head: &Sha) -> Result<BTreeMap<String, String>, GitError> {
         let (from, to) = (self.commit(base)?.tree()?, self.commit(head)?.tree()?);
+        self.refuse_explosion(&from, &to)?;
         let mut how = DiffOptions::new();
         how.include_typechange(true).ignore_submodules(false).max_size(TEXT_MAX_BYTES);
         how.context_lines(3).interhunk_lines(0).indent_heuristic(false);

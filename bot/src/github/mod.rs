@@ -8,6 +8,7 @@ mod comments;
 mod deliveries;
 mod error;
 mod guard;
+mod labels;
 mod manifest;
 mod past;
 mod pulls;

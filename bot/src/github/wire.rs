@@ -183,7 +183,8 @@ impl From<Pull> for PullRequest {
         };
         PullRequest {
             number: from.number,
-            title: from.title,
+            // No text to PostgreSQL, and nothing that anybody sees.
+            title: from.title.replace('\0', ""),
             author_is_bot: from.user.as_ref().is_some_and(User::is_bot),
             author: from.user.map_or_else(|| GHOST.to_owned(), |u| u.login),
             state,

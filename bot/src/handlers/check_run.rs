@@ -19,10 +19,12 @@ pub async fn handle(
     // GitHub leaves `pull_requests` empty for forks, so the head is looked up in our own rows.
     let open = pulls::open_with_head(&app.db, place.repository, head).await?;
     let ask = match request {
-        CheckRequest::Rerun { name } if name.as_deref().is_none_or(|n| n == checks::PERFORMANCE) => {
-            Ask::Again
-        }
-        CheckRequest::Rerun { .. } => Ask::Facts,
+        CheckRequest::Rerun { name } => match name.as_deref() {
+            None => Ask::All,
+            Some(checks::PERFORMANCE) => Ask::Again,
+            Some(checks::TESTS) => Ask::Checks,
+            Some(_) => Ask::Facts,
+        },
         CheckRequest::Action { identifier } if identifier == checks::RUN_ACTION => {
             let repository = load_repository(app, place).await?;
             if !policy::may_command(app.github.permission(&repository, by).await?) {

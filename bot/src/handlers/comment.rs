@@ -1,10 +1,10 @@
 //! Somebody wrote to Paceline on a pull request: check that they may, do it, leave a receipt.
 
-use super::{Ask, load_repository, refresh};
+use super::{Ask, load_repository, refresh, refresh_suite};
 use crate::app::App;
 use crate::command::{self, Command, HELP};
 use crate::db::deliveries::Ending;
-use crate::db::{acceptances, jobs, pulls, repositories, writes};
+use crate::db::{acceptances, clocks, jobs, pulls, repositories, writes};
 use crate::event::Place;
 use crate::judgement::{Acceptance, Performance};
 use crate::outgoing::Outgoing;
@@ -31,6 +31,9 @@ enum Receipt {
 }
 
 pub async fn handle(app: &App, said: &Said) -> anyhow::Result<Ending> {
+    if !said.by_bot {
+        responded(app, &said.place, said.number, &said.author).await?;
+    }
     // Our own comments quote commands; answering bots would be a loop.
     let Some(command) = command::parse(&said.body).filter(|_| !said.by_bot) else {
         return Ok(Ending::Ignored);
@@ -46,14 +49,38 @@ pub async fn handle(app: &App, said: &Said) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
+/// Somebody said something: where it is the first answer, the comment tells so.
+pub async fn responded(app: &App, place: &Place, number: u64, login: &str) -> anyhow::Result<()> {
+    let mut tx = app.db.begin().await?;
+    pulls::hold(&mut tx, place.repository, number).await?;
+    if clocks::responded(&mut tx, place.repository, number, login, app.clock.now_ms()).await?
+        && let Some(repository) = repositories::by_id(&mut *tx, place.repository).await?
+    {
+        runs::publish(&mut tx, app, &repository, number).await?;
+    }
+    tx.commit().await?;
+    app.wake.writes.notify_one();
+    Ok(())
+}
+
 async fn obey(app: &App, said: &Said, repository: &Repository, command: Command) -> anyhow::Result<Receipt> {
     Ok(match command {
         Command::Help => Receipt::Answer(HELP.into()),
         Command::Unknown { text } => {
             Receipt::Refused(format!("`{}` is not something that I know.\n\n{HELP}", text.replace('`', "'")))
         }
-        Command::Bench => {
+        Command::Bench { suite: None } => {
             refresh(app, &said.place, said.number, Ask::Again).await?;
+            Receipt::Done
+        }
+        Command::Bench { suite: Some(suite) } => {
+            match refresh_suite(app, &said.place, said.number, &suite).await? {
+                Ok(()) => Receipt::Done,
+                Err(reason) => Receipt::Refused(reason),
+            }
+        }
+        Command::Retry => {
+            refresh(app, &said.place, said.number, Ask::All).await?;
             Receipt::Done
         }
         Command::Cancel => {

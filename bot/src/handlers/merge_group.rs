@@ -27,14 +27,16 @@ pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha) -> anyhow:
         commits: Default::default(),
         config_error: None,
         reviews: None,
+        tests: None,
         accepted: None,
         performance: Performance::Skipped { reason: "a merge queue's groups are not measured".into() },
     };
-    let mut reviewed = false;
+    let (mut reviewed, mut tested) = (false, false);
     match facts(app, &repository, base, head).await? {
         Ok(facts) => {
             let assessment = assess::assess(&facts, assess::Whose::Group, Trigger::Push { labels: &[] });
             reviewed = assessment.asks_for_reviews(&facts);
+            tested = assessment.tests.is_some();
             run.base = facts.merge_base;
             (run.commits, run.config_error) = (assessment.commits, assessment.config_error);
         }
@@ -45,6 +47,9 @@ pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha) -> anyhow:
     wanted.extend(checks::config_check(&run, &details));
     if reviewed {
         wanted.push(checks::reviewed_before(&run, &details));
+    }
+    if tested {
+        wanted.push(checks::tested_before(&run, &details));
     }
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin().await?;
@@ -70,7 +75,12 @@ async fn facts(
     let (mirrors, id, base, head) = (app.mirrors.clone(), repository.id, base.clone(), head.clone());
     tokio::task::spawn_blocking(move || {
         let wants = Wants { commits: vec![base.clone(), head.clone()], ..Wants::default() };
-        mirrors.fetch(id, &url, Some(&token), &wants)?;
+        if let Err(error) = mirrors.fetch(id, &url, Some(&token), &wants) {
+            return match error.refused_objects() {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(error.into()),
+            };
+        }
         match GitFacts::read(&mirrors.open(id)?, &base, &head) {
             Ok(facts) => Ok(Ok(facts)),
             Err(error @ (GitError::TooMany { .. } | GitError::Range(_) | GitError::NoMergeBase(_))) => {

@@ -5,7 +5,9 @@ mod comment;
 mod installation;
 mod merge_group;
 mod pull_request;
-mod reviews;
+pub mod reviews;
+mod trial;
+mod what_if;
 
 use crate::activity;
 use crate::app::App;
@@ -15,7 +17,7 @@ use crate::github::GitHubError;
 use crate::presence;
 use crate::pull::{MergeSettings, Repository};
 
-pub use pull_request::{Ask, refresh};
+pub use pull_request::{Ask, refresh, refresh_suite};
 
 /// Works on one delivery. One about a repository that the App no longer sees is nobody's failure.
 pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {
@@ -43,6 +45,12 @@ fn out_of_sight(error: &anyhow::Error) -> bool {
 async fn act(app: &App, event: Event) -> anyhow::Result<Ending> {
     match event {
         Event::PullRequest { place, number } => refresh(app, &place, number, Ask::Facts).await?,
+        Event::Review { place, number, author, by_bot } => {
+            refresh(app, &place, number, Ask::Facts).await?;
+            if !by_bot {
+                comment::responded(app, &place, number, &author).await?;
+            }
+        }
         Event::Comment { place, number, comment_id, author, by_bot, body } => {
             let said = comment::Said { place, number, comment_id, author, by_bot, body };
             return comment::handle(app, &said).await;

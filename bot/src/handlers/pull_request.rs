@@ -1,13 +1,15 @@
 //! A pull request was opened, changed or closed: judge its commits, and measure its head if there is reason to.
 
-use super::{load_repository_and_settings, reviews};
+use super::{load_repository_and_settings, reviews, trial, what_if};
 use crate::activity;
 use crate::app::App;
 use crate::assess::{self, Assessment, Plan, Whose};
 use crate::conventions::landing::Opened;
+use crate::db::jobs::Kind;
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::PullRow;
-use crate::db::{Tx, jobs, new_id, opt_outs, pulls, repositories, repository_settings};
+use crate::db::{Tx, clocks, dossiers, jobs, new_id, opt_outs, pulls, repositories, repository_settings};
+use crate::dossier;
 use crate::event::Place;
 use crate::facts::GitFacts;
 use crate::git::{GitError, Wants};
@@ -27,14 +29,49 @@ pub enum Ask {
     Facts,
     /// Somebody wants this head measured again.
     Again,
+    /// Somebody wants its checks run again.
+    Checks,
+    /// Both.
+    All,
+}
+
+impl Ask {
+    pub fn measures_again(self) -> bool {
+        matches!(self, Ask::Again | Ask::All)
+    }
+
+    pub fn checks_again(self) -> bool {
+        matches!(self, Ask::Checks | Ask::All)
+    }
 }
 
 /// Loads the facts of a pull request, judges them, and queues what follows.
 pub async fn refresh(app: &App, place: &Place, number: u64, ask: Ask) -> anyhow::Result<()> {
+    load_and_judge(app, place, number, ask, None).await.map(drop)
+}
+
+/// The same where somebody asks for one suite. The inner error says in words why it is not measured.
+pub async fn refresh_suite(
+    app: &App,
+    place: &Place,
+    number: u64,
+    suite: &str,
+) -> anyhow::Result<Result<(), String>> {
+    load_and_judge(app, place, number, Ask::Again, Some(suite)).await
+}
+
+async fn load_and_judge(
+    app: &App,
+    place: &Place,
+    number: u64,
+    ask: Ask,
+    suite: Option<&str>,
+) -> anyhow::Result<Result<(), String>> {
     let (repository, settings) = load_repository_and_settings(app, place).await?;
     let (pull, text) = app.github.pull_request_and_text(&repository, number).await?;
     if pull.state != PullState::Open {
-        return close(app, &repository, &pull).await;
+        close(app, &repository, &pull).await?;
+        return Ok(Err("The pull request is closed.".into()));
     }
     let found = match git_facts(app, &repository, &pull).await? {
         Ok(facts) => {
@@ -46,29 +83,62 @@ pub async fn refresh(app: &App, place: &Place, number: u64, ask: Ask) -> anyhow:
                 settings,
                 auto_merge: text.auto_merge,
             };
-            let whose = Whose::Opened { author: &pull.author, opened: &opened };
-            let assessment = assess::assess(&facts, whose, trigger(&pull, ask));
+            let what_if = what_if::ask(app, &repository, &pull, &facts).await?;
+            let whose = Whose::Opened { author: &pull.author, opened: &opened, what_if: what_if.as_ref() };
+            let assessment = assess::assess(&facts, whose, trigger(&pull, ask, suite));
+            // What is there already stays as it is.
+            if let (Some(_), Err(reason)) = (suite, &assessment.plan) {
+                return Ok(Err(format!("Nothing is measured: {reason}.")));
+            }
             let reviews = reviews::judge(app, &repository, &pull, &facts, &assessment.config.reviews).await?;
+            let (asked, config) = (assessment.tests.as_ref(), &assessment.config);
+            let trial = trial::plan(app, &repository, &pull, &facts, asked, config, ask).await?;
             let merge = Some((facts.merge_base.clone(), facts.mergeable()));
-            Found { assessment, reviews, merge }
+            let (reviews, of_reviews) = reviews.unzip();
+            let untried = match &trial {
+                trial::Plan::Skipped(reason) => Some(reason.clone()),
+                _ => None,
+            };
+            let kept = dossier::Facts {
+                base_tip: pull.base_sha.clone(),
+                head: pull.head_sha.clone(),
+                author: pull.author.clone(),
+                labels: pull.labels.clone(),
+                asked: ask.measures_again(),
+                suite: suite.map(str::to_owned),
+                opened,
+                reviews: of_reviews,
+                what_if,
+                untried,
+            };
+            Found { assessment, reviews, trial, merge, kept: Some((kept, facts.config_id)) }
         }
-        Err(reason) => Found { assessment: assess::unreadable(&pull, &reason), reviews: None, merge: None },
+        Err(reason) => Found {
+            assessment: assess::unreadable(&pull, &reason),
+            reviews: None,
+            trial: trial::Plan::Nothing,
+            merge: None,
+            kept: None,
+        },
     };
-    decide(app, &repository, &pull, found, ask).await
+    decide(app, &repository, &pull, found, ask).await.map(Ok)
 }
 
 /// What was found out about a pull request's head.
 struct Found {
     assessment: Assessment,
     reviews: Option<ReviewsJudgement>,
+    trial: trial::Plan,
     /// The merge base, and whether it merges; `None` where git's facts cannot be judged.
     merge: Option<(Sha, &'static str)>,
+    /// What it was judged by, beside git's facts, and git's id of the configuration.
+    kept: Option<(dossier::Facts, Option<Sha>)>,
 }
 
-fn trigger(pull: &PullRequest, ask: Ask) -> Trigger<'_> {
+fn trigger<'a>(pull: &'a PullRequest, ask: Ask, suite: Option<&'a str>) -> Trigger<'a> {
     match ask {
-        Ask::Facts => Trigger::Push { labels: &pull.labels },
-        Ask::Again => Trigger::Command { suite: None },
+        Ask::Facts | Ask::Checks => Trigger::Push { labels: &pull.labels },
+        Ask::Again | Ask::All => Trigger::Command { suite },
     }
 }
 
@@ -80,15 +150,21 @@ async fn decide(
     found: Found,
     ask: Ask,
 ) -> anyhow::Result<()> {
-    let Found { assessment, reviews, merge } = found;
+    let Found { assessment, reviews, trial, merge, kept } = found;
     let plan = match policy::not_measured_because(pull) {
         Some(reason) => Err(reason.to_owned()),
         None => assessment.plan,
     };
+    let mut tests = assessment.tests;
+    if let (Some(tests), trial::Plan::Skipped(reason)) = (&mut tests, &trial) {
+        tests.skipped = Some(reason.clone());
+    }
     let judgement = Judgement {
         commits: assessment.commits,
         config_error: assessment.config_error,
         reviews,
+        tests,
+        label: Some(assessment.config.labels.perf_regression.clone()),
         skipped: plan.as_ref().err().cloned(),
     };
     let now_ms = app.clock.now_ms();
@@ -104,11 +180,26 @@ async fn decide(
         let settings = (&assessment.config).into();
         repository_settings::upsert(&mut tx, repository.id, &settings, now_ms).await?;
     }
+    if let Some((facts, config)) = &kept {
+        dossiers::judged(&mut tx, repository.id, dossier::RULES, config.as_ref(), facts, now_ms).await?;
+    }
+    if merge.is_some() {
+        let config = &assessment.config.reviews;
+        clocks::targets(&mut tx, repository.id, pull.number, config.triage_days, config.review_days).await?;
+        clocks::ended(&mut tx, repository.id, pull.number, None).await?;
+        if let Some(reviews) = &judgement.reviews {
+            let approved = reviews.owned > 0 && reviews.lacking() == 0;
+            clocks::approved(&mut tx, repository.id, pull.number, approved, now_ms).await?;
+        }
+    }
     let row =
         pulls::get(&mut *tx, repository.id, pull.number).await?.context("the row that was just written")?;
     let keep = plan.is_ok().then_some(merge.as_ref()).flatten().map(|(base, _)| (&pull.head_sha, base));
     let by = if plan.is_ok() { "a newer push" } else { "a change of the pull request" };
-    let outdated = jobs::supersede(&mut tx, repository.id, pull.number, keep, by, now_ms).await?;
+    let mut outdated =
+        jobs::supersede(&mut tx, Kind::Measure, repository.id, pull.number, keep, by, now_ms).await?;
+    // Before what is measured: checks end sooner, and say more of whether the rest is worth it.
+    outdated.extend(trial::queue(&mut tx, app, repository, &row, trial, &assessment.config).await?);
     for head in outdated.iter().filter(|head| **head != pull.head_sha) {
         runs::retire(&mut tx, app, repository, head).await?;
     }
@@ -148,7 +239,7 @@ async fn queue_job(
     let merge_base = row.merge_base.clone().context("a merge base was just stored")?;
     let newest = jobs::newest(&mut **tx, repository.id, pull.number, &pull.head_sha).await?;
     let stands = newest.is_some_and(|job| {
-        let again = ask == Ask::Again && job.state.ended();
+        let again = ask.measures_again() && job.state.ended();
         // A cancelled job stays cancelled until somebody asks; a superseded one is taken up again.
         job.base == merge_base && !again && job.state != JobState::Superseded
     });
@@ -167,6 +258,7 @@ async fn queue_job(
         // Within what JSON numbers carry everywhere.
         seed: u64::from(rand::random::<u32>()),
         all: plan.all,
+        checks: None,
     };
     let stranger = spec.trust == Trust::Stranger;
     jobs::insert(tx, repository.id, pull.number, &spec, stranger, app.clock.now_ms()).await?;
@@ -186,7 +278,12 @@ async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow
         PullState::Merged => "the merge of the pull request",
         _ => "the closing of the pull request",
     };
-    if !jobs::supersede(&mut tx, repository.id, pull.number, None, by, now_ms).await?.is_empty() {
+    clocks::ended(&mut tx, repository.id, pull.number, Some(now_ms)).await?;
+    let mut ended = Vec::new();
+    for kind in [Kind::Measure, Kind::Check] {
+        ended.extend(jobs::supersede(&mut tx, kind, repository.id, pull.number, None, by, now_ms).await?);
+    }
+    if !ended.is_empty() {
         runs::publish(&mut tx, app, repository, pull.number).await?;
     }
     tx.commit().await?;
@@ -214,7 +311,12 @@ async fn git_facts(
             // By id as well: the names may have moved on since GitHub told us the facts.
             commits: vec![pull.base_sha.clone(), pull.head_sha.clone()],
         };
-        mirrors.fetch(id, &url, Some(&token), &wants)?;
+        if let Err(error) = mirrors.fetch(id, &url, Some(&token), &wants) {
+            return match error.refused_objects() {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(error.into()),
+            };
+        }
         match GitFacts::read(&mirrors.open(id)?, &pull.base_sha, &pull.head_sha) {
             Ok(facts) => Ok(Ok(facts)),
             Err(error @ (GitError::TooMany { .. } | GitError::Range(_) | GitError::NoMergeBase(_))) => {

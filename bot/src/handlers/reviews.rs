@@ -5,6 +5,7 @@ use crate::conventions::reviews::{
     CODEOWNERS_MAX_BYTES, CodeOwners, Login, ReviewFacts, Teams, judge as decide, standing, teams_of,
 };
 use crate::db::approvals::{self, Entry};
+use crate::dossier;
 use crate::facts::{GitFacts, OwnersText};
 use crate::git::{GitError, Wants};
 use crate::judgement::{Level, ReviewsJudgement};
@@ -26,20 +27,8 @@ pub async fn judge(
     pull: &PullRequest,
     facts: &GitFacts,
     config: &ReviewsConfig,
-) -> anyhow::Result<Option<ReviewsJudgement>> {
-    let mut notes = Vec::new();
-    let owners = match &facts.owners {
-        _ if config.level == Level::Off => return Ok(None),
-        OwnersText::Absent => return Ok(None),
-        OwnersText::Text(text) => CodeOwners::parse(text),
-        OwnersText::TooLarge => {
-            notes.push(format!(
-                "CODEOWNERS is larger than the {} MiB that GitHub reads, so nobody owns anything.",
-                CODEOWNERS_MAX_BYTES >> 20
-            ));
-            CodeOwners::default()
-        }
-    };
+) -> anyhow::Result<Option<(ReviewsJudgement, dossier::ReviewFacts)>> {
+    let Some((owners, mut notes)) = owners(facts, config) else { return Ok(None) };
     let patches = patches(app, repository, facts.merge_base.clone(), pull.head_sha.clone()).await?;
     let patches = patches.context("the head was just read")?;
     let reviews = app.github.reviews(repository, pull.number).await?;
@@ -48,19 +37,48 @@ pub async fn judge(
     let ledger = ledger(app, repository, pull, standing, &mut notes).await?;
     let teams =
         teams(app, repository, teams_of(&owners, patches.keys().map(String::as_str)), &mut notes).await?;
-    let approved: Vec<(Login, &BTreeMap<String, String>)> = standing
+    let approved = standing.iter().map(|review| (review.login.clone(), review.id)).collect();
+    let kept = dossier::ReviewFacts { approved, teams, notes };
+    let judgement = judged(&owners, &kept, &pull.author, config, &patches, &ledger);
+    Ok(Some((judgement, kept)))
+}
+
+/// Who owns what, and what is to be said of that; `None` where nothing is asked.
+pub fn owners(facts: &GitFacts, config: &ReviewsConfig) -> Option<(CodeOwners, Vec<String>)> {
+    match &facts.owners {
+        _ if config.level == Level::Off => None,
+        OwnersText::Absent => None,
+        OwnersText::Text(text) => Some((CodeOwners::parse(text), Vec::new())),
+        OwnersText::TooLarge => {
+            let note = format!(
+                "CODEOWNERS is larger than the {} MiB that GitHub reads, so nobody owns anything.",
+                CODEOWNERS_MAX_BYTES >> 20
+            );
+            Some((CodeOwners::default(), vec![note]))
+        }
+    }
+}
+
+/// Decides, from what was loaded now or was kept.
+pub fn judged(
+    owners: &CodeOwners,
+    kept: &dossier::ReviewFacts,
+    author: &str,
+    config: &ReviewsConfig,
+    patches: &BTreeMap<String, String>,
+    ledger: &BTreeMap<i64, Entry>,
+) -> ReviewsJudgement {
+    let mut teams = Teams::default();
+    for (name, members) in &kept.teams {
+        teams.insert(name, members.iter().map(String::as_str));
+    }
+    let approved: Vec<(Login, &BTreeMap<String, String>)> = kept
+        .approved
         .iter()
-        .filter_map(|review| Some((Login::new(&review.login), &ledger.get(&review.id)?.patches)))
+        .filter_map(|(login, review)| Some((Login::new(login), &ledger.get(review)?.patches)))
         .collect();
-    Ok(Some(decide(ReviewFacts {
-        owners: &owners,
-        teams: &teams,
-        author: &pull.author,
-        config,
-        patches: &patches,
-        approved: &approved,
-        notes,
-    })))
+    let notes = kept.notes.clone();
+    decide(ReviewFacts { owners, teams: &teams, author, config, patches, approved: &approved, notes })
 }
 
 /// The ledger's entries of these reviews. What is seen for the first time is written down as it was looked at.
@@ -149,15 +167,17 @@ async fn teams(
     repository: &Repository,
     names: BTreeSet<&str>,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Teams> {
-    let mut teams = Teams::default();
+) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let mut teams = BTreeMap::new();
     for (index, name) in names.into_iter().enumerate() {
         let Some((org, team)) = name.split_once('/').filter(|_| index < TEAMS_MAX) else {
             notes.push(format!("The members of `{name}` were not asked for: there are too many teams."));
             continue;
         };
         match app.github.team_members(repository.installation, org, team).await? {
-            Some(members) => teams.insert(name, members.iter().map(String::as_str)),
+            Some(members) => {
+                teams.insert(name.to_owned(), members);
+            }
             None => notes.push(format!(
                 "The members of `{name}` cannot be read, so they are not counted: there is no such team, or the App \
                  lacks the permission `members: read`."

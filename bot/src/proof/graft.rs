@@ -53,14 +53,10 @@ pub fn graft(
 
 /// Whether a source is the file of a module that another file declares under `#[cfg(test)]`.
 fn is_test_module(history: &History, head: &Snapshot, path: &str) -> Result<bool, GitError> {
-    let Some(stem) = path.strip_suffix(".rs") else { return Ok(false) };
-    let module = stem.strip_suffix("/mod").unwrap_or(stem);
-    let Some((directory, name)) = module.rsplit_once('/') else { return Ok(false) };
-    let declaring = ["lib.rs", "main.rs", "mod.rs"].map(|file| format!("{directory}/{file}"));
-    for file in declaring.into_iter().chain([format!("{directory}.rs")]).filter(|file| file != path) {
+    for (file, name) in inline::declaring(path) {
         let Some(entry) = head.files.get(&file) else { continue };
         let text = history.text_of(entry, SOURCE_MAX_BYTES)?;
-        if text.is_some_and(|text| inline::declares_test_module(&text, name)) {
+        if text.is_some_and(|text| inline::declares_test_module(&text, &name)) {
             return Ok(true);
         }
     }

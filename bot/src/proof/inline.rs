@@ -54,6 +54,16 @@ pub fn declares_test_module(source: &str, name: &str) -> bool {
     })
 }
 
+/// The files that may declare the module whose file this is, each with the module's name.
+pub fn declaring(path: &str) -> Vec<(String, String)> {
+    let Some(stem) = path.strip_suffix(".rs") else { return Vec::new() };
+    let module = stem.strip_suffix("/mod").unwrap_or(stem);
+    let Some((directory, name)) = module.rsplit_once('/') else { return Vec::new() };
+    let files = ["lib.rs", "main.rs", "mod.rs"].map(|file| format!("{directory}/{file}"));
+    let files = files.into_iter().chain([format!("{directory}.rs")]).filter(|file| file != path);
+    files.map(|file| (file, name.to_owned())).collect()
+}
+
 /// An attribute `#[…]` or `#![…]` that starts at this token: the token after it, and whether it is `cfg` of `test`.
 fn attribute(tokens: &[Range<usize>], source: &str, at: usize) -> Option<(usize, bool)> {
     let text = |index: usize| tokens.get(index).map(|token| &source[token.clone()]);

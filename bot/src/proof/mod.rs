@@ -4,29 +4,31 @@
 //! code of both sides runs in the sandbox. Failing to compile is no proof, and is told apart.
 
 mod graft;
-mod inline;
+pub mod inline;
 mod outcome;
-mod suite;
+pub mod trial;
 
-pub use outcome::Proof;
+pub use graft::{Graft, graft};
+pub use outcome::decide;
 
 use crate::error::UserError;
 use crate::facts::GitFacts;
 use crate::git::History;
+use crate::judgement::Proof;
 use crate::repo_config::RepoConfig;
 use crate::{assess, review};
 use anyhow::Context;
 use clap::Args;
-use outcome::{Ran, decide};
+use perfsuite::checking::{self, Place, Stand};
 use perfsuite::model::Sha;
+use perfsuite::model::checks::ProofSpec;
 use perfsuite::observe::Unobserved;
 use perfsuite::sandbox::{Preference, Sandbox};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use suite::Suite;
 
 /// How often the head's tests must pass, so that a test that fails by chance proves nothing.
-const HEAD_RUNS: usize = 3;
+pub const HEAD_RUNS: u32 = 3;
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -95,29 +97,22 @@ fn prove(
     work: &Path,
     cache: &Path,
 ) -> anyhow::Result<Proof> {
+    let spec_base = base.clone();
     let (base, head) = (history.snapshot(base)?, history.snapshot(head)?);
-    let Some(graft) = graft::graft(history, &base, &head, &config.tests)? else { return Ok(Proof::NoTests) };
-    let suite = |name: &str, snapshot| -> anyhow::Result<Suite<'_>> {
-        let place = work.join(name);
-        let source = place.join("src");
-        std::fs::create_dir_all(&source).context("no directory for the sources")?;
-        history.write_snapshot(snapshot, &source)?;
-        Suite::new(sandbox, &Unobserved, &place, cache, &graft.paths)
-    };
-    let mut grafted = suite("graft", &graft.files)?;
-    let on_graft = grafted.run(1)?;
-    let first = on_graft.first().context("it was run once")?;
-    if matches!(first, Ran::DoesNotCompile { .. }) {
-        let on_base = suite("base", &base)?.run(1)?;
-        return Ok(decide(first, on_base.first(), &[]));
-    }
-    // Without a failure there is nothing that the head could confirm.
-    let early = decide(first, None, &[]);
-    if !matches!(early, Proof::FailsWith { .. }) {
-        return Ok(early);
-    }
-    let on_head = suite("head", &head)?.run(HEAD_RUNS)?;
-    Ok(decide(first, None, &on_head))
+    let Some(graft) = graft(history, &base, &head, &config.tests)? else { return Ok(Proof::NoTests) };
+    let place = Place::new(sandbox, &Unobserved, work, cache.join("cargo-home"))?;
+    let spec = ProofSpec { base: spec_base, grafted: graft.paths, runs: HEAD_RUNS };
+    let ran = checking::prove(&place, &spec, &mut |stand| {
+        let files = match stand {
+            Stand::Graft => &graft.files,
+            Stand::Base => &base,
+            Stand::Head => &head,
+        };
+        place.clear_source()?;
+        history.write_snapshot(files, &place.source())?;
+        Ok(())
+    })?;
+    Ok(decide(&ran))
 }
 
 /// For people.

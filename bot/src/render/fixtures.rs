@@ -46,6 +46,7 @@ pub fn run(performance: Performance) -> Run {
         commits: clean_commits(),
         config_error: None,
         reviews: None,
+        tests: None,
         accepted: None,
         performance,
     }
@@ -415,6 +416,7 @@ pub fn context<'a>(name: &'a RepoName, pull: &'a PullRequest) -> CommentContext<
         job: Some("0198c0de-0000-7000-8000-000000000001"),
         author_pulls: 4,
         author: None,
+        stages: None,
     }
 }
 

@@ -21,8 +21,9 @@ pub fn json(run: &Run) -> serde_json::Result<String> {
 
 /// What `paceline review` ends with: 0 clean, 1 a finding, 2 could not judge. A finding outweighs what is unknown.
 pub fn exit_code(run: &Run) -> u8 {
+    let tests = run.tests.as_ref().map_or(Level::Off, |tests| tests.worst());
     let (mut finding, mut unknown) =
-        (run.commits.worst_with_claims() == Level::Error, run.config_error.is_some());
+        (run.commits.worst_with_claims().max(tests) == Level::Error, run.config_error.is_some());
     match &run.performance {
         Performance::Done { report } => {
             let facts = Facts::of(report);

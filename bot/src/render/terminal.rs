@@ -17,6 +17,7 @@ use perfsuite::model::{Comparison, Report, Verdict};
 use std::fmt::Write;
 
 mod notes;
+mod tested;
 
 /// How the terminal shows it.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,7 @@ pub fn terminal(run: &Run, style: &Style) -> String {
         screen.title(Colour::Red, "Configuration", &format!("{place}: {}", visible(&error.message)));
     }
     screen.commits(run);
+    screen.tests(run);
     screen.performance(&run.performance);
     screen.out
 }

@@ -1,7 +1,7 @@
 //! What the schema cannot say: globs that compile, names that differ, commands that hold together.
 
 use super::{
-    RepoConfig,
+    RepoConfig, TestsConfig,
     source::{Source, Step},
 };
 use crate::{conventions::quoted, judgement::ConfigError};
@@ -13,11 +13,14 @@ use toml::{Spanned, de::DeTable};
 const NAME_MAX_CHARS: usize = 60;
 const CONNECTIONS_MAX: u32 = 10_000;
 const REQUESTS_MAX: usize = 1_000;
+/// Commands that are run for one head.
+const CHECKS_MAX: usize = 20;
 
 pub fn check(source: &Source<'_>, tree: &Spanned<DeTable<'_>>, config: &RepoConfig) -> Vec<ConfigError> {
     let mut checker = Checker { source, tree, errors: Vec::new() };
     checker.globs(&[Step::Key("tests"), Step::Key("source")], &config.tests.source);
     checker.globs(&[Step::Key("tests"), Step::Key("tests")], &config.tests.tests);
+    checker.tests(&config.tests);
     for (index, count) in config.reviews.count.iter().enumerate() {
         let path = [Step::Key("reviews"), Step::Key("count"), Step::Index(index), Step::Key("paths")];
         checker.globs(&path, &count.paths);
@@ -36,6 +39,37 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    fn tests(&mut self, tests: &TestsConfig) {
+        if tests.check.len() > CHECKS_MAX {
+            let message = format!("There are at most {CHECKS_MAX} checks.");
+            self.error(&[Step::Key("tests"), Step::Key("check"), Step::Index(CHECKS_MAX)], message);
+        }
+        for (index, check) in tests.check.iter().enumerate() {
+            let at = |key| [Step::Key("tests"), Step::Key("check"), Step::Index(index), Step::Key(key)];
+            let visible = |text: &str| !text.trim().is_empty() && !text.contains(char::is_control);
+            if !visible(&check.name) || check.name.chars().count() > NAME_MAX_CHARS {
+                let message =
+                    format!("A check's name has 1 to {NAME_MAX_CHARS} characters, all of them visible.");
+                self.error(&at("name"), message);
+            } else if tests.check[..index].iter().any(|other| other.name == check.name) {
+                self.error(&at("name"), format!("There are two checks of the name {}.", quoted(&check.name)));
+            }
+            if !check.command.first().is_some_and(|program| visible(program) && !program.starts_with('-')) {
+                self.error(&at("command"), "`command` must hold a program and its arguments.".into());
+            } else if check.command.iter().any(|word| word.contains('\0')) {
+                self.error(&at("command"), "No argument can hold a NUL.".into());
+            }
+        }
+        for (index, lint) in tests.habits.lints.iter().enumerate() {
+            let plain = lint.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            if lint.is_empty() || !plain || lint.len() > NAME_MAX_CHARS {
+                let path = [Step::Key("tests"), Step::Key("habits"), Step::Key("lints"), Step::Index(index)];
+                let message = format!("{} is no lint: `unwrap_used`, without `clippy::`.", quoted(lint));
+                self.error(&path, message);
+            }
+        }
+    }
+
     fn suite(&mut self, path: &[Step<'_>], suite: &SuiteSpec, before: &[SuiteSpec]) {
         let name = &suite.name;
         let at = |key| [path, &[Step::Key(key)]].concat();

@@ -1,12 +1,10 @@
 //! `[tests]`, `[reviews]`, `[claims]`, `[labels]`, `[contributors]`.
-//!
-//! Of tests, `paceline prove` uses the globs.
 
-use crate::judgement::Level;
+use crate::judgement::{Habits, Level};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Changed code wants changed tests. Read and validated; not yet acted on.
+/// Changed code wants changed tests, which pass; and a fix proves itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TestsConfig {
@@ -18,6 +16,8 @@ pub struct TestsConfig {
     /// Whether a `fix:` must bring a test that fails without it.
     pub prove_fixes: Level,
     pub mutants: bool,
+    /// Clippy's lints that count on changed lines alone.
+    pub habits: Habits,
     /// Commands that must pass on the merge result.
     pub check: Vec<TestCheck>,
 }
@@ -35,6 +35,7 @@ impl Default for TestsConfig {
             tests: vec!["**/tests/**".into(), "**/benches/**".into()],
             prove_fixes: Level::Warn,
             mutants: false,
+            habits: Habits::default(),
             check: vec![
                 check("fmt", &["cargo", "fmt", "--all", "--check"]),
                 check(
@@ -126,7 +127,7 @@ impl Default for ClaimsConfig {
     }
 }
 
-/// Labels that the bot sets. Read and validated; not yet acted on.
+/// Labels that the bot sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Labels {

@@ -14,10 +14,16 @@ use std::time::Duration;
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 const ANSWER_MAX_BYTES: usize = 64 << 10;
 
+/// One thing that was tried, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub good: bool,
+    pub words: String,
+}
+
 /// Lines as they are found; the code says whether all is well.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(args, |name| std::env::var(name).ok())?;
-    let mut told = Told::default();
     let github = GitHub::new(GitHubConfig {
         api_url: config.github_api_url.clone(),
         app_id: config.app_id,
@@ -26,9 +32,19 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         git_url: config.github_git_url.clone(),
         request_timeout: config.github_timeout,
     })?;
+    let tried = try_out(&config, &github).await;
+    for one in &tried {
+        println!("{}: {}", if one.good { "ok" } else { "missing" }, one.words);
+    }
+    Ok(ExitCode::from(u8::from(tried.iter().any(|one| !one.good))))
+}
+
+/// Key, clock, permissions, events, installations, and the way from outside to the server.
+pub async fn try_out(config: &Config, github: &GitHub) -> Vec<Tried> {
+    let mut told = Told::default();
     match github.app_self_check().await {
         Ok(app) => {
-            told.good(format!("key and number belong to the App {}", app.slug));
+            told.good(format!("key and number belong to the App {}, and the clock is right", app.slug));
             match app.missing_permissions.as_slice() {
                 [] => told.good("it has the permissions that it needs".into()),
                 missing => told.bad(format!(
@@ -40,9 +56,12 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
                 EVENTS.into_iter().filter(|event| !app.events.iter().any(|known| known == event)).collect();
             match missing.as_slice() {
                 [] => told.good("it is told of every event that is handled".into()),
-                missing => told.bad(format!("it is not told of {}. Subscribe to them on the App's page", missing.join(", "))),
+                missing => told.bad(format!(
+                    "it is not told of {}. Subscribe to them on the App's page",
+                    missing.join(", ")
+                )),
             }
-            installations(&github, &mut told).await;
+            installations(github, &mut told).await;
         }
         Err(GitHubError::Unauthorized { message, .. }) => told.bad(format!(
             "GitHub does not accept the key ({message}). Either it is another App's, or this machine's clock is wrong by \
@@ -57,7 +76,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(url) => match answer(&format!("{url}/healthz")).await {
             Ok(200) => told.good(format!("the server answers at {url}")),
             Ok(status) => {
-                told.bad(format!("{url}/healthz answers {status}: does something else listen there?"))
+                told.bad(format!("{url}/healthz answers {status}: does something else listen there?"));
             }
             Err(why) => told
                 .bad(format!("nothing answers at {url} ({why}): is the server started, and its name known?")),
@@ -66,7 +85,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if config.webhook_secrets.is_empty() {
         told.bad("there is no webhook secret, so no delivery can be believed".into());
     }
-    Ok(ExitCode::from(u8::from(told.bad > 0)))
+    told.0
 }
 
 async fn installations(github: &GitHub, told: &mut Told) {
@@ -78,18 +97,15 @@ async fn installations(github: &GitHub, told: &mut Told) {
 }
 
 #[derive(Default)]
-struct Told {
-    bad: usize,
-}
+struct Told(Vec<Tried>);
 
 impl Told {
-    fn good(&self, words: String) {
-        println!("ok: {words}");
+    fn good(&mut self, words: String) {
+        self.0.push(Tried { good: true, words });
     }
 
     fn bad(&mut self, words: String) {
-        self.bad += 1;
-        println!("missing: {words}");
+        self.0.push(Tried { good: false, words });
     }
 }
 

@@ -48,7 +48,11 @@ pub async fn serve(listener: TcpListener, address: SocketAddr, wanted: Wanted) -
     let (made, mut done) = mpsc::channel(1);
     let state = hex::encode(rand::random::<[u8; 16]>());
     let setup = Arc::new(Setup { wanted, address, state, made });
-    let router = Router::new().route("/", get(start)).route("/created", get(created)).with_state(setup);
+    let router = Router::new()
+        .route("/", get(start))
+        .route("/setup", get(start))
+        .route("/created", get(created))
+        .with_state(setup);
     let server = axum::serve(listener, router);
     tokio::select! {
         ended = async { server.await } => {

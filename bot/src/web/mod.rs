@@ -7,6 +7,7 @@ pub mod health;
 pub mod listen;
 pub mod pages;
 pub mod runner;
+pub mod setup;
 pub mod webhook;
 
 use crate::app::App;
@@ -35,6 +36,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/setup", get(setup::show))
         .route("/runner/v1/claim", post(runner::claim))
         .route("/runner/v1/jobs/{job}/heartbeat", post(runner::heartbeat))
         .route("/runner/v1/jobs/{job}/finish", post(runner::finish))

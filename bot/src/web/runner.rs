@@ -3,6 +3,7 @@
 use super::WebError;
 use crate::app::App;
 use crate::calibration::{self, Observation};
+use crate::conventions::checked;
 use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
 use crate::db::{calibrations, comparisons, job_log, jobs, pulls, repositories};
@@ -22,11 +23,11 @@ use perfsuite::model::wire::{
     Claim, EVIDENCE_MAX_BYTES, Finish, HEARTBEAT_LOG_LINES_MAX, Heartbeat, LOG_LINE_CHARS_MAX, Lease, Orders,
     Outcome, Stored,
 };
-use perfsuite::model::{Fence, JobId, Report};
+use perfsuite::model::{Evidence, Fence, JobId, Report};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A claim is held open at most this long, below common proxies' limits.
 const CLAIM_WAIT_MAX: Duration = Duration::from_secs(25);
@@ -82,7 +83,9 @@ pub async fn claim(
             tracing::info!(job = %job.id, runner = runner.name, fence = job.fence.0, "claimed");
             runs::republish(&app, job.repository, job.number).await?;
             let mut spec = job.spec;
-            spec.limits.calibrate_seconds = calibrate_seconds(&app, job.repository, &runner).await?;
+            if spec.checks.is_none() {
+                spec.limits.calibrate_seconds = calibrate_seconds(&app, job.repository, &runner).await?;
+            }
             let lease = Lease {
                 spec,
                 fence: job.fence,
@@ -178,10 +181,11 @@ pub async fn source(
 ) -> Result<Response, WebError> {
     let job = held(&app, &runner, &id, fence).await?;
     let (mirrors, dir) = (app.mirrors.clone(), app.config.data_dir.join("bundles"));
-    let bundle =
-        tokio::task::spawn_blocking(move || mirrors.open(job.repository)?.bundle(&job.base, &job.head, &dir))
-            .await
-            .context("bundling was ended")??;
+    let bundle = tokio::task::spawn_blocking(move || {
+        mirrors.open(job.repository)?.bundle(&job.spec.base, &job.spec.head, &dir)
+    })
+    .await
+    .context("bundling was ended")??;
     let file = tokio::fs::File::open(&bundle).await.context("cannot open the bundle")?;
     let length = file.metadata().await.context("cannot read the bundle")?.len();
     // The open file outlives its name: the temporary file is removed when `bundle` goes out of scope.
@@ -244,24 +248,42 @@ pub async fn finish(
             let error = tail(&error, ERROR_MAX_CHARS);
             end(&app, &job, finish.fence, &End::Failed { error }, now_ms).await?
         }
+        Outcome::Measured { digest } if job.spec.checks.is_some() => {
+            let (evidence, _turn) = read_evidence(&app, &job, &digest).await?;
+            let asked = job.spec.checks.as_ref().zip(evidence.checks.as_ref());
+            let (asked, found) = asked.context("evidence of checks was held against its job")?;
+            let checks = checked::decide(&job.spec.head, asked, found);
+            let done = End::Checked { evidence: &digest, checks: &checks };
+            end(&app, &job, finish.fence, &done, now_ms).await?
+        }
         Outcome::Measured { digest } => {
             // The verdict is ours, from the samples: a runner's opinion is never asked.
-            let store = app.evidence.clone();
-            let read = digest.clone();
-            let spec = job.spec.clone();
-            let _turn = UNPACKING.acquire().await.context("the server is stopping")?;
-            let mut report = tokio::task::spawn_blocking(move || {
-                let evidence = evidence::decode_for(&store.bytes(&read)?, &spec)?;
-                anyhow::Ok(perfsuite::verdict::judge(&evidence))
-            })
-            .await
-            .context("judging was ended")?
-            .map_err(|error| WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")))?;
+            let (evidence, _turn) = read_evidence(&app, &job, &digest).await?;
+            let mut report = tokio::task::spawn_blocking(move || perfsuite::verdict::judge(&evidence))
+                .await
+                .context("judging was ended")?;
             settle_modes(&app, &job, &mut report, now_ms).await?;
             end(&app, &job, finish.fence, &End::Done { evidence: &digest, report: &report }, now_ms).await?
         }
     };
     if ended { Ok(StatusCode::NO_CONTENT) } else { Err(stale()) }
+}
+
+/// Stored evidence, held against its job once more; and the turn, kept as long as it is in memory.
+async fn read_evidence(
+    app: &App,
+    job: &Job,
+    digest: &str,
+) -> Result<(Evidence, SemaphorePermit<'static>), WebError> {
+    let (store, digest, spec) = (app.evidence.clone(), digest.to_owned(), job.spec.clone());
+    let turn = UNPACKING.acquire().await.context("the server is stopping")?;
+    let read = tokio::task::spawn_blocking(move || evidence::decode_for(&store.bytes(&digest)?, &spec))
+        .await
+        .context("reading evidence was ended")?;
+    match read {
+        Ok(evidence) => Ok((evidence, turn)),
+        Err(error) => Err(WebError::refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}"))),
+    }
 }
 
 /// Lets block only what the runner is calibrated for, this run's own measurements of nothing included.

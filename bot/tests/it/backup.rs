@@ -7,13 +7,17 @@ use crate::postgres;
 use crate::seed::{MINUTE_MS, NOW_MS, Seeded};
 use bot::app::evidence_in;
 use bot::backup::{self, Over};
+use bot::conventions::landing::Opened;
 use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
-use bot::db::{Db, acceptances, approvals, repositories, writes};
+use bot::db::{Db, acceptances, approvals, clocks, dossiers, repositories, writes};
+use bot::dossier::Facts;
 use bot::judgement::Acceptance;
 use bot::outgoing::Outgoing;
+use bot::pull::MergeSettings;
 use bot::pull::{InstallationId, RepoId};
+use perfsuite::model::Sha;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,6 +64,16 @@ pub async fn full(on: On) -> Seeded {
     for reason in ["first", "last"] {
         acceptances::insert(&mut tx, RepoId(1), 17, &head, &accepted(reason)).await.unwrap();
     }
+    let kept = judged_by(&head);
+    dossiers::judged(&mut tx, RepoId(1), 1, Some(&head), &kept, NOW_MS).await.unwrap();
+    for days in [3, 2] {
+        clocks::targets(&mut tx, RepoId(1), 17, days, 10).await.unwrap();
+    }
+    assert!(clocks::responded(&mut tx, RepoId(1), 17, "somebody", NOW_MS + 1).await.unwrap());
+    assert!(
+        !clocks::responded(&mut tx, RepoId(1), 17, "another", NOW_MS + 2).await.unwrap(),
+        "the first counts"
+    );
     tx.commit().await.unwrap();
     let gateway = repositories::by_id(seeded.db().pool(), RepoId(1)).await.unwrap().unwrap();
     one_of_each(&seeded, &gateway).await;
@@ -68,8 +82,35 @@ pub async fn full(on: On) -> Seeded {
     assert_eq!(approvals::of_pull(pool, RepoId(1), 16).await.unwrap(), []);
     let found = acceptances::of_head(pool, RepoId(1), 17, &head).await.unwrap();
     assert_eq!(found, Some(accepted("last")), "the newest counts");
+    let dossier = dossiers::get(pool, RepoId(1), 17, Some(&head)).await.unwrap().unwrap();
+    assert_eq!((dossier.facts, dossier.config, dossier.texts), (kept, Some(head.to_string()), None));
+    assert_eq!(dossiers::get(pool, RepoId(1), 16, None).await.unwrap(), None);
+    let stages = clocks::get(pool, RepoId(1), 17, 0).await.unwrap().unwrap();
+    assert_eq!((stages.triage_days, stages.responded_ms), (2, Some(NOW_MS + 1)));
     writes::claim(seeded.db(), "worker", NOW_MS, MINUTE_MS, Pace::GITHUB).await.unwrap().unwrap();
     seeded
+}
+
+fn judged_by(head: &Sha) -> Facts {
+    Facts {
+        base_tip: "b".repeat(40).parse().unwrap(),
+        head: head.clone(),
+        author: "alice".into(),
+        labels: vec!["x".into()],
+        asked: false,
+        suite: None,
+        opened: Opened {
+            number: 17,
+            head: head.clone(),
+            title: "fix: one \0".into(),
+            body: "Why.".into(),
+            settings: MergeSettings::default(),
+            auto_merge: None,
+        },
+        reviews: None,
+        what_if: None,
+        untried: None,
+    }
 }
 
 /// All rows as text, in one order on both databases.

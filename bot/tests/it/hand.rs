@@ -124,6 +124,7 @@ pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
         profiles: vec![],
         calibration: vec![one(visits_of(1.0))],
         count_ms: 0,
+        checks: None,
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

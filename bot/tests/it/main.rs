@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
+mod accept;
 mod backfill;
 mod backup;
+mod bad_input;
+mod checks;
 mod commands;
 mod commits_command;
 mod crash;
@@ -17,6 +20,7 @@ mod ingest;
 mod journey;
 mod json_api;
 mod landing;
+mod latency;
 mod look;
 mod missed;
 mod openapi;
@@ -40,6 +44,7 @@ mod secrets;
 mod seed;
 mod setup;
 mod space;
+mod stages;
 mod standin;
 mod stop;
 mod storm;

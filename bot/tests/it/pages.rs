@@ -277,8 +277,7 @@ async fn hostile_text_is_shown_and_does_nothing(on: On) {
                 suggestion: Some(HOSTILE.into()),
             }],
         }],
-        landing: None,
-        claims: Vec::new(),
+        ..CommitsJudgement::default()
     };
     let mut hostile = pull(1, HOSTILE, HOSTILE, sha('d'));
     hostile.head_ref = HOSTILE.into();

@@ -70,6 +70,7 @@ fn evidence(spec: &JobSpec) -> Evidence {
         finished_ms: 2,
         measure_ms: 1,
         count_ms: 0,
+        checks: None,
     }
 }
 

@@ -238,17 +238,21 @@ async fn jobs_are_superseded_and_cancelled(on: On) {
     let keep = Some((&sha('d'), &base()));
     let by = "a newer push";
     assert_eq!(
-        jobs::supersede(&mut tx, RepoId(1), 7, keep, by, 20).await.unwrap(),
+        jobs::supersede(&mut tx, jobs::Kind::Measure, RepoId(1), 7, keep, by, 20).await.unwrap(),
         [],
         "these are of this head"
     );
     assert_eq!(
-        jobs::supersede(&mut tx, RepoId(1), 8, None, by, 20).await.unwrap(),
+        jobs::supersede(&mut tx, jobs::Kind::Measure, RepoId(1), 8, None, by, 20).await.unwrap(),
         [],
         "another pull request"
     );
     assert_eq!(jobs::cancel(&mut tx, RepoId(1), 7, "mia", 20).await.unwrap(), 2);
-    assert_eq!(jobs::supersede(&mut tx, RepoId(1), 7, None, by, 21).await.unwrap(), [], "all have ended");
+    assert_eq!(
+        jobs::supersede(&mut tx, jobs::Kind::Measure, RepoId(1), 7, None, by, 21).await.unwrap(),
+        [],
+        "all have ended"
+    );
     tx.commit().await.unwrap();
     let job = jobs::get(db.pool(), &job_id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.error.as_deref()), (JobState::Cancelled, Some("mia")));

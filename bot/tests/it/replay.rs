@@ -5,13 +5,16 @@ use crate::database::{On, on_both};
 use crate::hand::{Hand, eventually_claim};
 use crate::world::{Wishes, World, eventually};
 use bot::db::jobs;
+use bot::demo::standin::Event;
+use serde_json::Value;
 use sqlx::Row;
 use std::process::Output;
 
 on_both!(a_verdict_is_replayed_byte_for_byte);
 
 async fn a_verdict_is_replayed_byte_for_byte(on: On) {
-    let world = World::new(on, Wishes::default()).await;
+    let files = vec![(".github/CODEOWNERS", "* @bob @carol\n")];
+    let world = World::new(on, Wishes { files, ..Wishes::default() }).await;
     let number = world.open_pull("fix: one");
     world.pull_event(number, "opened").await;
     let runner = Hand::new(&world, "box").await;
@@ -22,6 +25,26 @@ async fn a_verdict_is_replayed_byte_for_byte(on: On) {
         world.check("paceline/performance", &head).filter(|check| check.status == "completed")
     })
     .await;
+    // A review changes what is shown, and nothing of the report.
+    let review = world.github.review_as(world.repository, number, "bob", "APPROVED").unwrap();
+    let told =
+        Event::PullRequestReview { repo: world.repository, number, review, action: "submitted".into() };
+    world.send(&told).await;
+    let shown = eventually("what is shown of it", || {
+        let check = world.check("paceline/reviews", &head)?;
+        let comment = world.our_comments(number).pop()?;
+        // The last that the review changes is the time to the first response.
+        let body = comment.body.contains("The approval of `carol` would do")
+            && comment.body.contains("first response in");
+        (body && check.title.ends_with("waiting for carol")).then_some(comment.body)
+    })
+    .await;
+    let checks: Vec<(String, String, String)> = world
+        .github
+        .check_runs(world.repository)
+        .into_iter()
+        .map(|check| (check.name, check.title, check.summary))
+        .collect();
     let db = world.server.app.db.clone();
     let job = jobs::get(db.pool(), &lease.spec.job).await.unwrap().unwrap();
     let guid: String = sqlx::query("SELECT guid FROM deliveries WHERE event = 'pull_request'")
@@ -47,6 +70,43 @@ async fn a_verdict_is_replayed_byte_for_byte(on: On) {
     }
     let words = String::from_utf8(replay(&guid, "text").stdout).unwrap();
     assert!(words.contains("widgets/one") && words.contains("SLOWER"), "{words}");
+
+    // The comment and the check runs, from git's objects, the ledger and the evidence.
+    let texts = |what: &str| -> Output {
+        let mut command = paceline(&["replay", what, "--texts"]);
+        command.arg("--data-dir").arg(&data_dir).args(["--database-url", &url]).output().unwrap()
+    };
+    let output = texts(&guid);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("byte for byte") && said.contains("by rules 1 and no configuration"), "{said}");
+    let made: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(made[0]["body"], shown.as_str());
+    for (name, title, summary) in &checks {
+        let made = made.iter().find(|made| made["name"] == name.as_str()).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!((&made["title"], &made["summary"]), (&title.as_str().into(), &summary.as_str().into()));
+    }
+    assert_eq!(made.len(), checks.len() + 1);
+    // Other facts make other texts, and that is said.
+    let db = bot::db::Db::open(&url).await.unwrap();
+    let forge = |from: &str, to: &str| {
+        let sql = format!("UPDATE dossiers SET facts = REPLACE(facts, '{from}', '{to}')");
+        let db = db.clone();
+        async move {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(db.pool()).await.unwrap();
+        }
+    };
+    forge("\"bob\"", "\"eve\"").await;
+    let output = texts(&guid);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not what was shown: comment, paceline/reviews"), "{said}");
+    forge("\"eve\"", "\"bob\"").await;
+    assert_eq!(texts(&job.id.0).status.code(), Some(0));
 
     let refused = |what: &str, expect: &str| {
         let output = replay(what, "json");

@@ -100,6 +100,7 @@ impl Seeded {
             budget: 0.01,
             seed: 7,
             all: false,
+            checks: None,
         };
         let mut tx = self.db().begin().await.unwrap();
         jobs::insert(&mut tx, repository.id, number, &spec, true, at_ms).await.unwrap();
@@ -166,7 +167,9 @@ impl Seeded {
         let first = seeded.claim(&own, NOW_MS - 59 * MINUTE_MS).await;
         let mut tx = seeded.db().begin().await.unwrap();
         let (keep, ended_ms) = (Some((&sha('d'), &base())), NOW_MS - 50 * MINUTE_MS);
-        jobs::supersede(&mut tx, gateway.id, 17, keep, "a newer push", ended_ms).await.unwrap();
+        jobs::supersede(&mut tx, jobs::Kind::Measure, gateway.id, 17, keep, "a newer push", ended_ms)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         assert_eq!(first.id, job_id(1));
         seeded.queue(&gateway, 17, &sha('d'), 2, NOW_MS - 40 * MINUTE_MS).await;
@@ -259,7 +262,7 @@ pub fn pull(number: u64, title: &str, author: &str, head: Sha) -> PullRequest {
 }
 
 pub fn judged(commits: CommitsJudgement) -> Judgement {
-    Judgement { commits, config_error: None, reviews: None, skipped: None }
+    Judgement { commits, config_error: None, reviews: None, tests: None, label: None, skipped: None }
 }
 
 pub fn fine_commits() -> CommitsJudgement {
@@ -271,8 +274,7 @@ pub fn fine_commits() -> CommitsJudgement {
     };
     CommitsJudgement {
         commits: vec![commit('1', "feat: the first half"), commit('2', "feat: the second half")],
-        landing: None,
-        claims: Vec::new(),
+        ..CommitsJudgement::default()
     }
 }
 

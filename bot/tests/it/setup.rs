@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 /// A child that is ended with the test.
 struct Ends(Child);
@@ -65,9 +66,11 @@ async fn from_nothing_to_a_first_check_run() {
         paceline(&["setup", "--public-url", &public, "--name", "Pace of Acme", "--github", &github.url()]);
     setup.arg("--dir").arg(&kept);
     let (mut setup, line) = started(setup, "Open http://", false);
-    let page = line.split_whitespace().nth(1).unwrap().trim_end_matches('/').to_owned();
+    let page = line.split_whitespace().nth(1).unwrap().to_owned();
+    assert!(page.ends_with("/setup"), "{page}");
+    let mut steps = Steps::begin("run `paceline setup --public-url …`");
 
-    let (status, start) = request("GET", &format!("{page}/"), &[], vec![]).await;
+    let (status, start) = request("GET", &page, &[], vec![]).await;
     assert_eq!(status, 200, "{start}");
     let action = attribute(&start, "action=\"");
     assert!(action.starts_with(&format!("{}/settings/apps/new?state=", github.url())), "{action}");
@@ -75,7 +78,9 @@ async fn from_nothing_to_a_first_check_run() {
     assert_eq!(manifest["hook_attributes"]["url"], format!("{public}/github/webhook"));
     let redirect = manifest["redirect_url"].as_str().unwrap().to_owned();
     let state = action.split("state=").nth(1).unwrap();
+    steps.next("open the page, and press its button");
     let code = github.confirm_manifest(manifest.clone());
+    steps.next("confirm the App on GitHub's page");
     for wrong in
         [format!("?code={code}"), format!("?code={code}&state=guessed"), format!("?state={state}&code=none")]
     {
@@ -92,12 +97,14 @@ async fn from_nothing_to_a_first_check_run() {
     }
 
     let app_id = app_id(&kept);
+    steps.next("install the App by the link of the page");
     let installation = github.install(app_id, "acme");
     let repository = github.create_repository(&NewRepository::named("acme/widgets").unwrap()).unwrap();
     github.cover(installation, repository, Covered::Yes);
     let base = github.commit(repository, "main", "feat: start", &[("a", Some(b"1\n"))]).unwrap();
     github.set_branch(repository, "topic", &base).unwrap();
     let head = github.commit(repository, "topic", "fix: one", &[("a", Some(b"2\n"))]).unwrap();
+    steps.next("run `paceline serve --config …`, as the page says");
     let config = kept.join("paceline-server.toml");
     let mut serve = paceline(&["serve", "--no-runner", "--listen", public.strip_prefix("http://").unwrap()]);
     serve.arg("--config").arg(&config).arg("--data-dir").arg(dir.path().join("data"));
@@ -106,6 +113,11 @@ async fn from_nothing_to_a_first_check_run() {
     let words = String::from_utf8_lossy(&check.stdout).into_owned() + &String::from_utf8_lossy(&check.stderr);
     assert_eq!(check.status.code(), Some(0), "{words}");
 
+    // The same from a browser, on the running server.
+    let (status, page) = request("GET", &format!("{public}/setup"), &[], vec![]).await;
+    assert!(status == 200 && page.contains("All is as it should be"), "{page}");
+
+    steps.next("open a pull request");
     let new = NewPull {
         title: "A change".into(),
         author: "alice".into(),
@@ -124,12 +136,40 @@ async fn from_nothing_to_a_first_check_run() {
     })
     .await;
     assert_eq!(seen.conclusion.as_deref(), Some("success"));
+    steps.end("the first check run");
 
     github.grant_app(app_id, "checks", None);
     let check = paceline(&["setup", "check", "--config", config.to_str().unwrap()]).output().unwrap();
     let words = String::from_utf8_lossy(&check.stdout).into_owned();
     assert_eq!(check.status.code(), Some(1), "{words}");
     assert!(words.contains("missing: permissions are missing: checks: write"), "{words}");
+}
+
+/// What a new user does, and how long the programs take for it. `scripts/setup-test` prints it.
+struct Steps {
+    began: Instant,
+    count: usize,
+}
+
+impl Steps {
+    fn begin(what: &str) -> Self {
+        let mut steps = Self { began: Instant::now(), count: 0 };
+        steps.next(what);
+        steps
+    }
+
+    fn next(&mut self, what: &str) {
+        self.count += 1;
+        println!("step {} at {:.1} s: {what}", self.count, self.began.elapsed().as_secs_f64());
+    }
+
+    fn end(&self, what: &str) {
+        println!(
+            "{what} after {} steps and {:.1} s of waiting",
+            self.count,
+            self.began.elapsed().as_secs_f64()
+        );
+    }
 }
 
 fn app_id(kept: &Path) -> u64 {

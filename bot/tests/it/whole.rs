@@ -104,7 +104,9 @@ async fn a_webhook_ends_in_a_comment_that_names_the_slowdown(on: On) {
         ("benches/speed.rs", BENCH),
         ("src/lib.rs", &*base),
     ];
-    let world = World::new(on, Wishes { own_runner: true, files, ..Wishes::default() }).await;
+    // The fixture is about speed.
+    let config = Some("[tests]\nlevel = \"off\"\nprove-fixes = \"off\"\n");
+    let world = World::new(on, Wishes { own_runner: true, config, files, ..Wishes::default() }).await;
     world.commit("perf: sum in other words", &sum(2));
     let number = world.open_pull_as_it_is();
     world.pull_event(number, "opened").await;

@@ -45,6 +45,8 @@ pub struct Wishes {
     /// Where the stand-in listens, and what stands before it: where the server finds the API then.
     pub standin_port: u16,
     pub api_url: Option<String>,
+    /// How fast the server writes.
+    pub pace: Option<Pace>,
     /// Further files of the base.
     pub files: Vec<(&'static str, &'static str)>,
 }
@@ -87,7 +89,7 @@ impl World {
             client_secret: None,
             access: AccessConfig::default(),
             own_runner: wishes.own_runner,
-            pace: Pace::unlimited(10),
+            pace: wishes.pace.unwrap_or(Pace::unlimited(10)),
             lease_ms: config::LEASE_MS,
             github_git_url: wishes.api_url.map(|_| github.url()),
             github_timeout: wishes.github_timeout.unwrap_or(REQUEST_TIMEOUT),

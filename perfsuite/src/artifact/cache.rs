@@ -110,8 +110,12 @@ const TARGETS: &str = "targets";
 
 /// The part of the cache that is this repository's.
 pub(super) fn place(task: &Task) -> PathBuf {
-    let digest = hex::encode(Sha256::digest(task.repository_name.as_bytes()));
-    task.cache.join("repositories").join(&digest[..32])
+    place_of(&task.cache, task.repository_name)
+}
+
+pub(super) fn place_of(cache: &Path, repository_name: &str) -> PathBuf {
+    let digest = hex::encode(Sha256::digest(repository_name.as_bytes()));
+    cache.join("repositories").join(&digest[..32])
 }
 
 /// Frees space below `cache` until `reserve_bytes` are free: kept builds of any repository, the longest unused first,

@@ -9,7 +9,7 @@ use std::process::Command;
 /// The git directory of a repository given by its work tree, its linked work tree, or itself (bare).
 ///
 /// Found here and not by git: git refuses to look into directories that another user owns, unless it is told the place.
-pub(super) fn git_dir(repository: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn git_dir(repository: &Path) -> anyhow::Result<PathBuf> {
     let repository = repository
         .canonicalize()
         .with_context(|| format!("there is no repository at {}", repository.display()))?;
@@ -90,7 +90,7 @@ pub(super) fn check_out(git_dir: &Path, places: &Places, commit: &Sha) -> anyhow
 }
 
 /// git on that directory, without anybody's configuration.
-pub(super) fn git(git_dir: &Path) -> Command {
+pub(crate) fn git(git_dir: &Path) -> Command {
     let mut command = Command::new("git");
     command
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

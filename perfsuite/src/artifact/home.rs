@@ -4,19 +4,19 @@ use super::{Places, Task, copy_tree, last_lines, prepare_without_cargo, say, sto
 use crate::model::Side;
 use crate::model::wire::Phase;
 use crate::process::Echo;
-use crate::sandbox::{Command, Network};
+use crate::sandbox::{Command, Network, Sandbox};
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Downloading the dependencies of a large workspace on a slow line.
-const FETCH_MAX: Duration = Duration::from_secs(10 * 60);
+pub(crate) const FETCH_MAX: Duration = Duration::from_secs(10 * 60);
 /// Asking a compiler for its version, cargo for its metadata.
 const ASK_MAX: Duration = Duration::from_secs(60);
 /// A lockfile larger than this is none.
 const LOCK_MAX_BYTES: u64 = 16 << 20;
 /// What a machine's owner may have set so that downloads work at all. None of it is a secret of the runner.
-const NETWORK_VARIABLES: &[&str] = &[
+pub(crate) const NETWORK_VARIABLES: &[&str] = &[
     "http_proxy",
     "https_proxy",
     "no_proxy",
@@ -44,7 +44,7 @@ impl CargoHome {
         if !task.sandbox.walled() {
             return Ok(CargoHome { path: task.sandbox.toolchain().cargo_home().to_owned(), walled: false });
         }
-        let path = super::cache::place(task).join("cargo-home");
+        let path = shared_in(&task.cache, task.repository_name);
         std::fs::create_dir_all(&path)
             .with_context(|| format!("cannot make the cache at {}", path.display()))?;
         Ok(CargoHome { path, walled: true })
@@ -72,6 +72,11 @@ impl CargoHome {
         copy_tree(&self.path, &path)?;
         Ok(CargoHome { path, walled: self.walled })
     }
+}
+
+/// Where a repository's jobs share their downloads.
+pub(crate) fn shared_in(cache: &Path, repository_name: &str) -> PathBuf {
+    super::cache::place_of(cache, repository_name).join("cargo-home")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,7 +120,7 @@ pub(super) fn fetch(
     let shared = home.walled && side == Side::Base;
     let _writing = if shared { Some(writing(task, &home.path)?) } else { None };
     if home.walled {
-        seed(task, places, &home.path)?;
+        seed(task.sandbox, &places.source(), &home.path)?;
     }
     let mut fetched = cargo_fetch(task, places, &home, Access::Write, Network::None)?;
     if fetched.is_err() {
@@ -200,8 +205,8 @@ pub(super) fn read_bounded(path: &Path) -> Option<Vec<u8>> {
 
 /// Brings over what the machine's owner has downloaded already: the registries' indexes, and of the packages those
 /// that the lockfile names. Saves the network; nothing else of the owner's home is looked at.
-fn seed(task: &Task, places: &Places, home: &Path) -> anyhow::Result<()> {
-    let owners = task.sandbox.toolchain().cargo_home().join("registry");
+pub(crate) fn seed(sandbox: &Sandbox, source: &Path, home: &Path) -> anyhow::Result<()> {
+    let owners = sandbox.toolchain().cargo_home().join("registry");
     let ours = home.join("registry");
     let index = ours.join("index");
     let mut brought = false;
@@ -210,13 +215,13 @@ fn seed(task: &Task, places: &Places, home: &Path) -> anyhow::Result<()> {
         copy_whole(&owners.join("index"), &index)?;
         brought = true;
     }
-    let Some(lock) = read_bounded(&places.source().join("Cargo.lock")) else {
+    let Some(lock) = read_bounded(&source.join("Cargo.lock")) else {
         // Nothing says what will be needed: everything may be.
         if owners.join("cache").is_dir() && !ours.join("cache").exists() {
             std::fs::create_dir_all(&ours)?;
             copy_whole(&owners.join("cache"), &ours.join("cache"))?;
         }
-        return task.sandbox.give(home).context(HAND_OVER);
+        return sandbox.give(home).context(HAND_OVER);
     };
     let packages = locked_packages(&lock);
     for registry in std::fs::read_dir(owners.join("cache")).into_iter().flatten().flatten() {
@@ -230,7 +235,7 @@ fn seed(task: &Task, places: &Places, home: &Path) -> anyhow::Result<()> {
             }
         }
     }
-    if brought { task.sandbox.give(home).context(HAND_OVER) } else { Ok(()) }
+    if brought { sandbox.give(home).context(HAND_OVER) } else { Ok(()) }
 }
 
 /// All of it or nothing, since other jobs may look at the same place: copied aside, then renamed.

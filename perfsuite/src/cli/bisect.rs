@@ -154,6 +154,7 @@ impl Bench<'_> {
                 budget: self.settings.budget()?,
                 seed,
                 all: false,
+                checks: None,
             },
             repository: self.args.repo.clone(),
             work_dir: work.path().to_owned(),

@@ -124,6 +124,7 @@ fn sampled(args: &CalibrateArgs, seed: u64, rule: &Rule) -> anyhow::Result<Sampl
             budget: args.budget,
             seed,
             all: true,
+            checks: None,
         },
         repository: args.repo.clone(),
         work_dir: work.path().to_owned(),

@@ -75,6 +75,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
         budget: settings.budget()?,
         seed,
         all: args.all,
+        checks: None,
     };
     let job = Job {
         spec,

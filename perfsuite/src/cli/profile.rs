@@ -193,6 +193,7 @@ fn built(args: &ProfileArgs, bars: &Bars) -> anyhow::Result<(Profile, Vec<(Side,
         budget: 0.01,
         seed,
         all: true,
+        checks: None,
     };
     let job = Job {
         spec,

@@ -3,6 +3,7 @@
 //! A runner is trusted to measure, not to send what is sound: its token may have been stolen, and what it passes on
 //! (names, outputs) was written by strangers' programs.
 
+mod checked;
 mod profiles;
 
 use crate::model::evidence::EVIDENCE_SCHEMA;
@@ -62,7 +63,8 @@ pub fn check(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
     }
     evidence.calibration.iter().try_for_each(|series| check_series(series, spec))?;
     profiles::check(evidence, spec)?;
-    check_others(evidence, spec)
+    check_others(evidence, spec)?;
+    checked::check(evidence.checks.as_ref(), spec.checks.as_ref())
 }
 
 fn refuse<T>(words: impl Into<String>) -> Result<T, Unsound> {

@@ -1,6 +1,6 @@
 //! What a runner uploads: raw samples, builds, failures, environment; enough to judge again, offline.
 
-use super::{BenchmarkId, Environment, JobSpec, Metric, Profile, Sha};
+use super::{BenchmarkId, Checked, Environment, JobSpec, Metric, Profile, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct Evidence {
     /// Time spent counting instructions.
     #[serde(default)]
     pub count_ms: i64,
+    /// Where the job was one of checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checked>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! What a runner is asked to do: two commits, the suites to measure, the limits to keep.
 
-use super::{JobId, Metric, Sha};
+use super::{ChecksSpec, JobId, Metric, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ pub struct JobSpec {
     /// Measure also benchmarks whose machine code is the same on both sides.
     #[serde(default)]
     pub all: bool,
+    /// Nothing is measured: these checks are run on the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksSpec>,
 }
 
 /// Whose code it is, which decides whether it may run without a sandbox.

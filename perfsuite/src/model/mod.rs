@@ -1,5 +1,6 @@
 //! The words that runner, server and command line share: jobs, samples, comparisons. Serde only, no I/O.
 
+pub mod checks;
 pub mod comparison;
 pub mod environment;
 pub mod evidence;
@@ -9,6 +10,7 @@ pub mod metric;
 pub mod profile;
 pub mod wire;
 
+pub use checks::{Checked, ChecksSpec};
 pub use comparison::{Calibration, Certainty, Comparison, Report, Verdict};
 pub use environment::{Environment, MissingTool, Tool};
 pub use evidence::{

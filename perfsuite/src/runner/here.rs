@@ -58,7 +58,10 @@ impl Measure for Here {
         place: &Workplace,
         observer: &dyn Observer,
     ) -> anyhow::Result<Evidence> {
-        if let Some(reason) = host::too_busy() {
+        // Checks take no times.
+        if spec.checks.is_none()
+            && let Some(reason) = host::too_busy()
+        {
             anyhow::bail!(reason);
         }
         let job = Job {

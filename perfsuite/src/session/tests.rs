@@ -17,6 +17,7 @@ fn lease() -> Lease {
             budget: 0.01,
             seed: 1,
             all: false,
+            checks: None,
         },
         fence: Fence(7),
         lease_ms: 30_000,

@@ -38,6 +38,7 @@ pub fn scene(repository: &Repository, base: &str, head: &str, preference: Prefer
         budget: 0.01,
         seed: 7,
         all: false,
+        checks: None,
     };
     let job = Job {
         spec,

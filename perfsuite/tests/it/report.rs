@@ -36,6 +36,7 @@ fn evidence() -> Evidence {
             budget: 0.01,
             seed: 1,
             all: false,
+            checks: None,
         },
         environment: Environment::default(),
         builds: vec![],
@@ -58,6 +59,7 @@ fn evidence() -> Evidence {
         finished_ms: 2,
         measure_ms: 1,
         count_ms: 0,
+        checks: None,
     }
 }
 

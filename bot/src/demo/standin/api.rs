@@ -53,6 +53,10 @@ fn route(call: &mut Call<'_>) -> Result<Answer, Answer> {
         ["issues", "comments", id] if get => call.comment(repo, id),
         ["issues", "comments", id] if patch => call.update_comment(repo, id),
         ["issues", "comments", id, "reactions"] if post => call.react(repo, id),
+        ["issues", number, "labels"] if post => call.add_labels(repo, number),
+        ["issues", number, "labels", name] if call.asked.method == Method::DELETE => {
+            call.remove_label(repo, number, name)
+        }
         ["check-runs"] if post => checks::create(call, repo),
         ["check-runs", id] if get => checks::get(call, repo, id),
         ["check-runs", id] if patch => checks::update(call, repo, id),
@@ -336,6 +340,35 @@ impl Call<'_> {
         Ok(if known.is_some() { Answer::ok(body) } else { Answer::created(body) })
     }
 
+    fn add_labels(&mut self, repo: Option<i64>, number: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Write)?;
+        let id = repo.id;
+        let body = self.asked.json()?;
+        let names = body["labels"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        if names.is_empty() {
+            return Err(Answer::invalid("Label", "labels", "is missing"));
+        }
+        let pull = self.state.repos.get_mut(&id).and_then(|repo| repo.pulls.get_mut(&number));
+        let pull = pull.ok_or_else(Answer::not_found)?;
+        for name in names {
+            if !pull.labels.contains(&name) {
+                pull.labels.push(name);
+            }
+        }
+        Ok(Answer::ok(labels(&pull.labels)))
+    }
+
+    fn remove_label(&mut self, repo: Option<i64>, number: &str, name: &str) -> Result<Answer, Answer> {
+        let (repo, number) = self.known_pull(repo, number, Need::Write)?;
+        let id = repo.id;
+        let pull = self.state.repos.get_mut(&id).and_then(|repo| repo.pulls.get_mut(&number));
+        let pull = pull.ok_or_else(Answer::not_found)?;
+        let at = pull.labels.iter().position(|label| label == name).ok_or_else(Answer::not_found)?;
+        pull.labels.remove(at);
+        Ok(Answer::ok(labels(&pull.labels)))
+    }
+
     fn comment_mut(&mut self, repo: i64, id: i64) -> Result<&mut Comment, Answer> {
         self.state.repos.get_mut(&repo).and_then(|r| r.comments.get_mut(&id)).ok_or_else(Answer::not_found)
     }
@@ -346,6 +379,10 @@ impl Call<'_> {
         let number = number.parse().ok().filter(|n| repo.pulls.contains_key(n));
         Ok((repo, number.ok_or_else(Answer::not_found)?))
     }
+}
+
+fn labels(names: &[String]) -> Value {
+    Value::Array(names.iter().map(|name| json!({ "name": name })).collect())
 }
 
 fn comment_body(asked: &Asked) -> Result<String, Answer> {

@@ -367,15 +367,23 @@ impl StandIn {
             locked: pull.locked,
             labels: pull.labels.clone(),
             base: pull.base_ref.clone(),
+            body: pull.body.clone(),
         };
         edit(&mut now);
-        pull.base_ref = now.base;
+        (pull.base_ref, pull.body) = (now.base, now.body);
         (pull.title, pull.state, pull.draft) = (now.title, now.state, now.draft);
         (pull.locked, pull.labels, pull.updated_ms) = (now.locked, now.labels, now_ms);
         let head_repo = pull.head_repo;
         drop(state);
         // Who is opened again has what was pushed meanwhile.
         head_repo.map_or(Ok(()), |id| self.heads_moved(RepoId(id)))
+    }
+
+    /// A pull request's labels.
+    pub fn labels(&self, repo: RepoId, number: u64) -> Vec<String> {
+        let state = self.shared.state();
+        let pull = state.repos.get(&repo.0).and_then(|repo| repo.pulls.get(&number));
+        pull.map(|pull| pull.labels.clone()).unwrap_or_default()
     }
 
     /// A person's comment; its id.
@@ -514,6 +522,7 @@ pub struct PullEdit {
     pub locked: bool,
     pub labels: Vec<String>,
     pub base: String,
+    pub body: String,
 }
 
 impl State {

@@ -56,6 +56,13 @@ pub enum Event {
         button: Option<String>,
         sender: String,
     },
+    /// `rerequested`: all checks of a head again.
+    CheckSuite {
+        repo: RepoId,
+        head: Sha,
+        action: String,
+        sender: String,
+    },
     Push {
         repo: RepoId,
         branch: String,
@@ -291,6 +298,12 @@ fn payload(state: &State, app: u64, event: &Event, url: &str) -> anyhow::Result<
                 payload["requested_action"] = json!({ "identifier": button });
             }
             ("check_run", payload)
+        }
+        Event::CheckSuite { repo, head, action, sender } => {
+            let mut payload = common(repo, sender)?;
+            payload["action"] = json!(action);
+            payload["check_suite"] = json!({ "head_sha": head, "status": "completed" });
+            ("check_suite", payload)
         }
         Event::Push { repo, branch, before, after, pusher } => {
             let mut payload = common(repo, pusher)?;

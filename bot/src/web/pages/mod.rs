@@ -3,6 +3,7 @@
 pub mod access;
 mod badge;
 pub mod calibration;
+mod checks;
 mod commits;
 mod contributor;
 mod contributors;
@@ -11,7 +12,7 @@ mod figure;
 mod headline;
 mod interval;
 mod me;
-mod parts;
+pub(in crate::web) mod parts;
 mod profile;
 mod profile_view;
 mod pull;

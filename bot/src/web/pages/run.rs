@@ -3,7 +3,8 @@
 use super::access::AtRun;
 use super::error::PageError;
 use super::run_view::{self, Facts, Show};
-use super::{Page, Site, render};
+use super::{Site, checks, render};
+use crate::db::jobs::Kind;
 use crate::db::{job_log, jobs, overview};
 use crate::runs;
 use axum::body::Body;
@@ -31,7 +32,10 @@ pub async fn show(
     State(site): State<Site>,
     AtRun { repository, job }: AtRun,
     choice: Result<Query<Choice>, QueryRejection>,
-) -> Page {
+) -> Result<Response, PageError> {
+    if Kind::of(&job.spec) == Kind::Check {
+        return checks::show(&site, &repository, job).await;
+    }
     let Query(choice) = choice.unwrap_or_default();
     let now_ms = site.clock.now_ms();
     let (id, number, head) = (job.id.clone(), job.number, job.head.clone());
@@ -55,7 +59,8 @@ pub async fn show(
         newer: newer.as_ref(),
         now_ms,
     };
-    render(&run_view::page(&facts, Show::from_query(&choice.show), choice.refresh != "off"))
+    let page = render(&run_view::page(&facts, Show::from_query(&choice.show), choice.refresh != "off"))?;
+    Ok(page.into_response())
 }
 
 /// `/runs/{job}/evidence`: the stored bytes as the runner sent them, passed on piece by piece.

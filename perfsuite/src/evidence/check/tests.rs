@@ -32,6 +32,7 @@ pub(super) fn spec() -> JobSpec {
         budget: 0.01,
         seed: 1,
         all: false,
+        checks: None,
     }
 }
 
@@ -75,6 +76,7 @@ fn sound() -> Evidence {
         finished_ms: 2,
         measure_ms: 1,
         count_ms: 0,
+        checks: None,
     }
 }
 

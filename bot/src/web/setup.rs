@@ -1,0 +1,50 @@
+//! `/setup`: whether the App, its permissions and the way from GitHub to this server are as they should be, in words.
+
+use super::WebError;
+use super::pages::parts::{Badge, Kind};
+use crate::app::App;
+use crate::setup::{Tried, try_out};
+use askama::Template;
+use axum::extract::State;
+use axum::response::Html;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// How long an answer stands: whoever asks for the page costs GitHub's patience no more often.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The last answer of this process.
+#[derive(Default)]
+pub struct SelfTest(Mutex<Option<(Instant, Vec<Tried>)>>);
+
+#[derive(Template)]
+#[template(path = "pages/setup.html")]
+struct SetupPage {
+    lines: Vec<(Badge, String)>,
+    good: bool,
+}
+
+pub async fn show(State(app): State<Arc<App>>) -> Result<Html<String>, WebError> {
+    let mut last = app.self_test.0.lock().await;
+    let tried = match &*last {
+        Some((at, tried)) if at.elapsed() < FRESH => tried.clone(),
+        _ => {
+            let tried = try_out(&app.config, &app.github).await;
+            *last = Some((Instant::now(), tried.clone()));
+            tried
+        }
+    };
+    drop(last);
+    let page = SetupPage {
+        good: tried.iter().all(|one| one.good),
+        lines: tried
+            .into_iter()
+            .map(|one| match one.good {
+                true => (Badge::new(Kind::Fine, "ok"), one.words),
+                false => (Badge::new(Kind::Broken, "missing"), one.words),
+            })
+            .collect(),
+    };
+    Ok(Html(page.render().map_err(anyhow::Error::from)?))
+}
