@@ -114,19 +114,20 @@ impl<'a> Read<'a> {
                     functions.len() - 1
                 });
                 let function = &mut functions[place];
-                for side in 0..2 {
+                // A function that calls itself has its samples once.
+                let first = !seen.contains(frame);
+                for (side, counts) in counts.into_iter().enumerate() {
                     if depth == 0 {
-                        add(&mut function.own[side], counts[side]);
+                        add(&mut function.own[side], counts);
                     }
-                    // A function that calls itself has its samples once.
-                    if !seen.contains(frame) {
-                        add(&mut function.total[side], counts[side]);
+                    if first {
+                        add(&mut function.total[side], counts);
                     }
                 }
                 seen.push(*frame);
             }
-            for side in 0..2 {
-                add(&mut all[side], counts[side]);
+            for (all, counts) in all.iter_mut().zip(counts) {
+                add(all, counts);
             }
         }
         Read { profile, units, functions, all }
