@@ -151,7 +151,7 @@ fn annotation(tests: &TestsJudgement, placed: &PlacedFinding) -> Annotation {
 /// The outcome in one line, without Markdown: the worst first.
 fn title(tests: &TestsJudgement, report: &ChecksReport) -> String {
     let failing: Vec<String> =
-        report.commands.iter().filter(|command| !command.passed()).map(|c| failing_in_words(c)).collect();
+        report.commands.iter().filter(|command| !command.passed()).map(failing_in_words).collect();
     let mut parts = Vec::new();
     if !failing.is_empty() {
         parts.push(words::listed(failing.into_iter(), NAMED));

@@ -163,7 +163,7 @@ pub fn checks_again(store: &EvidenceStore, job: &Job) -> anyhow::Result<ChecksRe
 
 async fn job(db: &Db, id: Option<&JobId>) -> anyhow::Result<Job> {
     let id = id.context("what was measured has a job")?;
-    Ok(jobs::get(db.pool(), id).await?.context("a job is never forgotten")?)
+    jobs::get(db.pool(), id).await?.context("a job is never forgotten")
 }
 
 /// Mirrors may be removed where the disk is short.
