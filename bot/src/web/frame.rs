@@ -9,9 +9,13 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// What a browser holds is 64 hexadecimal digits; a longer cookie is not ours.
 const TOKEN_DIGITS: usize = 64;
+
+/// Longer than the slowest page of a large database takes on a slow machine; nobody waits longer for a page.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// A visitor who is signed in.
 #[derive(Clone, Debug)]
@@ -55,8 +59,18 @@ pub fn visitor() -> Option<Visitor> {
     current().visitor
 }
 
-/// Looks up the session, and answers within it.
+/// Looks up the session, and answers within it. Who waits for a lock in the database is told so in time.
 pub async fn layer(State(site): State<Site>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_WAIT, answer(site, request, next)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let why = anyhow::anyhow!("there was no answer within {} s", ANSWER_WAIT.as_secs());
+            PageError::Unavailable(why).into_response()
+        }
+    }
+}
+
+async fn answer(site: Site, request: Request, next: Next) -> Response {
     let visitor = match session(&site, request.headers()).await {
         Ok(visitor) => visitor,
         Err(error) => return PageError::from(error).into_response(),

@@ -29,6 +29,7 @@ on_both!(
     evidence_is_passed_on_as_it_was_stored,
     pull_requests_are_paged,
     a_database_that_is_gone_is_said_in_words,
+    a_database_that_is_locked_is_said_in_words,
     the_main_part_of_a_run,
 );
 
@@ -483,6 +484,26 @@ async fn a_database_that_is_gone_is_said_in_words(on: On) {
     }
     let answer = get(&seeded, &format!("/api/v1{}", run_path(2))).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+async fn a_database_that_is_locked_is_said_in_words(on: On) {
+    let seeded = Seeded::working_day(on).await;
+    let mut holder = seeded.db().begin().await.unwrap();
+    if on == On::Postgres {
+        let lock = "LOCK TABLE pull_requests IN ACCESS EXCLUSIVE MODE";
+        sqlx::query(lock).execute(&mut *holder).await.unwrap();
+    }
+    let answer = get(&seeded, "/acme/gateway/pull/17").await;
+    match on {
+        // Its readers wait for no writer.
+        On::Sqlite => assert_eq!(answer.status, StatusCode::OK),
+        On::Postgres => {
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(answer.body.contains("The database does not answer"), "{}", answer.body);
+        }
+    }
+    holder.rollback().await.unwrap();
+    assert_eq!(get(&seeded, "/acme/gateway/pull/17").await.status, StatusCode::OK);
 }
 
 async fn the_main_part_of_a_run(on: On) {
