@@ -30,18 +30,20 @@ const TRANSFER_WAIT: Duration = Duration::from_secs(10 * 60);
 
 /// Everything that the server answers.
 pub fn router(app: Arc<App>) -> Router {
+    let site = pages::Site::from_ref(&app);
+    let setup = Router::new().route("/setup", get(setup::show));
     Router::new()
         // Reads its body itself, within its own bound.
         .route("/github/webhook", post(webhook::receive))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .route("/setup", get(setup::show))
         .route("/runner/v1/claim", post(runner::claim))
         .route("/runner/v1/jobs/{job}/heartbeat", post(runner::heartbeat))
         .route("/runner/v1/jobs/{job}/finish", post(runner::finish))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
-        .merge(pages::routes(pages::Site::from_ref(&app)))
+        .merge(pages::framed(site.clone(), setup))
+        .merge(pages::routes(site))
         .layer(from_fn(|request, next| within(REQUEST_WAIT, request, next)))
         .merge(transfers())
         .with_state(app)

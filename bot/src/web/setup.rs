@@ -1,6 +1,7 @@
 //! `/setup`: whether the App, its permissions and the way from GitHub to this server are as they should be, in words.
 
-use super::WebError;
+use super::frame;
+use super::pages::error::PageError;
 use super::pages::parts::{Badge, Kind};
 use crate::app::App;
 use crate::setup::{Tried, try_out};
@@ -25,7 +26,12 @@ struct SetupPage {
     good: bool,
 }
 
-pub async fn show(State(app): State<Arc<App>>) -> Result<Html<String>, WebError> {
+/// For whom the server names as its admins; while it names none, for whoever sets it up.
+pub async fn show(State(app): State<Arc<App>>) -> Result<Html<String>, PageError> {
+    let admin = frame::visitor().is_some_and(|visitor| visitor.admin);
+    if !admin && !app.config.access.admins.is_empty() {
+        return Err(PageError::NotFound);
+    }
     let mut last = app.self_test.0.lock().await;
     let tried = match &*last {
         Some((at, tried)) if at.elapsed() < FRESH => tried.clone(),

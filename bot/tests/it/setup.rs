@@ -1,7 +1,8 @@
 //! From nothing to a first check run: `paceline setup`, one page, `paceline serve` with what it wrote, a pull request.
 
 use crate::commands::paceline;
-use crate::world::{eventually, request};
+use crate::database::On;
+use crate::world::{Wishes, World, eventually, request};
 use bot::demo::standin::{Covered, Event, NewPull, NewRepository, StandIn, StandInOptions};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -143,6 +144,17 @@ async fn from_nothing_to_a_first_check_run() {
     let words = String::from_utf8_lossy(&check.stdout).into_owned();
     assert_eq!(check.status.code(), Some(1), "{words}");
     assert!(words.contains("missing: permissions are missing: checks: write"), "{words}");
+}
+
+/// What it says of the App's key and permissions is for nobody else once somebody is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_for_admins_where_there_are_any() {
+    let world = World::new(On::Sqlite, Wishes::default()).await;
+    let (status, page) = request("GET", &world.url("/setup"), &[], vec![]).await;
+    assert!(status == 200 && page.contains("Set-up"), "{page}");
+    let kept = world.replica_of(&["boss"]).await;
+    let (status, page) = request("GET", &format!("http://{}/setup", kept.address), &[], vec![]).await;
+    assert!(status == 404 && !page.contains("Set-up"), "{page}");
 }
 
 /// What a new user does, and how long the programs take for it. `scripts/setup-test` prints it.

@@ -123,6 +123,14 @@ impl World {
         Server::start(config, Clock::system()).await.unwrap()
     }
 
+    /// The same for which these people are admins.
+    pub async fn replica_of(&self, admins: &[&str]) -> Server {
+        let admins = admins.iter().map(|login| (*login).to_owned()).collect();
+        let access = AccessConfig { admins, ..self.config.access.clone() };
+        let config = Config { access, own_runner: false, ..self.config.clone() };
+        Server::start(config, Clock::system()).await.unwrap()
+    }
+
     /// A world whose server was told of its one pull request.
     pub async fn with_pull(on: On) -> (Self, u64) {
         let world = Self::new(on, Wishes::default()).await;

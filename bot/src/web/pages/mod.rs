@@ -68,7 +68,7 @@ where
     S: Clone + Send + Sync + 'static,
     Site: FromRef<S>,
 {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(repositories::show))
         .route("/runners", get(runners::show))
         .route("/runs/{job}", get(run::show))
@@ -92,7 +92,16 @@ where
         .route("/{owner}/{name}/pull/{number}", get(pull::show))
         .merge(api::routes())
         .route("/assets/{file}", get(assets::serve))
-        .fallback(error::unknown_address)
+        .fallback(error::unknown_address);
+    framed(site, pages)
+}
+
+/// Knows who asks, and answers with the headers that every page has.
+pub fn framed<S>(site: Site, pages: Router<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    pages
         .layer(axum::middleware::from_fn_with_state(site, frame::layer))
         .layer(axum::middleware::from_fn(secure::headers))
 }
