@@ -4,13 +4,19 @@
 //! it is and errors do not add up. A commit is bad once it has half of the whole change or more, which finds the one
 //! step where there is one, and the step across the middle where there are several.
 
+mod report;
+
 use crate::model::Verdict;
+use serde::{Deserialize, Serialize};
+
+pub use report::seen;
 
 /// Comparisons of one commit whose interval still holds half of the change, before its estimate decides.
 const TRIES: u32 = 2;
 
 /// What one comparison saw of the benchmark.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Seen {
     Measured(Measured),
     /// The commit cannot be measured: it does not build, or lacks the benchmark.
@@ -18,7 +24,7 @@ pub enum Seen {
 }
 
 /// Changes as fractions.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     pub verdict: Verdict,
     pub estimate: f64,
@@ -109,6 +115,39 @@ pub fn search(
     Ok(found)
 }
 
+/// How a search goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// This comparison is wanted: of the commit at `before`, or else of the good end, with the one at `at`.
+    Compare {
+        before: Option<usize>,
+        at: usize,
+    },
+    Ended(Search),
+}
+
+/// The next step of a search whose comparisons are made elsewhere and one at a time: `seen` is what those that were
+/// wanted so far saw, in their order.
+pub fn next(commits: usize, seen: &[Seen]) -> Result<Step, Broken> {
+    #[derive(Debug, thiserror::Error)]
+    #[error("a comparison is wanted")]
+    struct Wanted;
+    let mut known = seen.iter();
+    let mut wanted = Step::Compare { before: None, at: 0 };
+    let searched = search(commits, |before, at| match known.next() {
+        Some(seen) => Ok(seen.clone()),
+        None => {
+            wanted = Step::Compare { before, at };
+            Err(Wanted.into())
+        }
+    });
+    match searched {
+        Ok(search) => Ok(Step::Ended(search)),
+        Err(Broken::Other(error)) if error.is::<Wanted>() => Ok(wanted),
+        Err(broken) => Err(broken),
+    }
+}
+
 /// The commit nearest to the middle that was not skipped; `None` when none is left in between.
 fn middle(good: Option<usize>, bad: usize, skipped: &[(usize, String)]) -> Option<usize> {
     let first = good.map_or(0, |good| good + 1);
@@ -186,6 +225,41 @@ mod tests {
                 assert!(search.comparisons <= 6, "{search:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_search_in_single_steps_is_the_same_search() {
+        for at in 0..16 {
+            let mut levels = step(16, at, 0.05);
+            if at != 5 && at != 6 {
+                levels[6] = None;
+            }
+            let compare = |before: Option<usize>, at: usize| {
+                let base = levels[before.map_or(0, |before| before + 1)];
+                match base.zip(levels[at + 1]) {
+                    None => Seen::Skipped("does not build".into()),
+                    Some((base, head)) => {
+                        let estimate = head / base - 1.0;
+                        let verdict = if estimate > 0.01 { Verdict::Slower } else { Verdict::Equal };
+                        Seen::Measured(Measured { verdict, estimate, low: estimate, high: estimate })
+                    }
+                }
+            };
+            let whole = search(16, |before, at| Ok(compare(before, at))).unwrap();
+            let mut seen = Vec::new();
+            let ended = loop {
+                match next(16, &seen).unwrap() {
+                    Step::Compare { before, at } => seen.push(compare(before, at)),
+                    Step::Ended(search) => break search,
+                }
+            };
+            assert_eq!(ended, whole);
+            assert_eq!(seen.len(), whole.comparisons as usize);
+            let stored = serde_json::to_string(&seen).unwrap();
+            assert_eq!(serde_json::from_str::<Vec<Seen>>(&stored).unwrap(), seen);
+        }
+        assert!(matches!(next(0, &[]), Err(Broken::Empty)));
+        assert!(matches!(next(3, &[Seen::Skipped("no".into())]), Err(Broken::Ends(_))));
     }
 
     #[test]
