@@ -40,6 +40,8 @@ pub struct Wake {
     pub deliveries: Notify,
     pub writes: Notify,
     pub jobs: Notify,
+    /// Points came, or a comparison of a search has ended.
+    pub history: Notify,
 }
 
 impl App {

@@ -31,6 +31,8 @@ pub struct Plan {
     /// False alarms allowed per run, as a probability.
     pub budget: f64,
     pub limits: JobLimits,
+    /// Of measuring, all runs of the repository in one day together.
+    pub minutes_per_day: f64,
     /// Measure also what runs the same machine code on both sides.
     pub all: bool,
 }
@@ -124,6 +126,7 @@ pub fn assess(facts: &GitFacts, whose: Whose<'_>, trigger: Trigger<'_>) -> Asses
             suites,
             budget: config.perf.budget.probability(),
             limits: config.perf.limits(),
+            minutes_per_day: config.perf.minutes_per_day,
             all: config.perf.all,
         }),
         config,

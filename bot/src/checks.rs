@@ -48,17 +48,16 @@ pub fn performance_check(run: &Run, details: &str) -> CheckRun {
         completed(run, PERFORMANCE, details, conclusion, title, summary)
     };
     match &run.performance {
-        Performance::Queued { position, runners, because } => {
+        Performance::Queued { position, runners, because, wait_minutes } => {
             let summary = match (because, runners) {
-                (Some(reason), _) => {
-                    format!("{} The run starts when there is room.", inline(reason, LINE_MAX_GRAPHEMES))
-                }
+                (Some(reason), _) => inline(reason, LINE_MAX_GRAPHEMES),
                 (None, 0) => "No runner is connected at the moment. The run starts when one is.".to_owned(),
                 (None, _) => {
                     format!("{} connected.", format::count(*runners as usize, "runner is", "runners are"))
                 }
             };
-            let title = format!("Waiting for a runner, at position {position} of the queue");
+            let wait = wait_minutes.map(|minutes| format!(", about {minutes} min")).unwrap_or_default();
+            let title = format!("Waiting for a runner, at position {position} of the queue{wait}");
             CheckRun { status: CheckStatus::Queued, ..done(Conclusion::Neutral, title, summary) }
         }
         Performance::Running { text, done: at, total } => {

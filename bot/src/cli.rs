@@ -8,6 +8,7 @@ use crate::config::{Config, ServeArgs};
 use crate::db::runners;
 use crate::demo::{self, DemoArgs};
 use crate::error::UserError;
+use crate::history::backfill::{self, BackfillArgs};
 use crate::proof::{self, ProveArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::repo_config;
@@ -69,6 +70,9 @@ enum Command {
     Restore(RestoreArgs),
     /// Judge a delivery's run once more, from its evidence: the same bytes, offline
     Replay(ReplayArgs),
+    /// The history of benchmarks along the default branch
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// The repository's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -118,6 +122,11 @@ enum ManageRunners {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+}
+
+#[derive(Subcommand)]
+enum HistoryCommand {
+    Backfill(BackfillArgs),
 }
 
 #[derive(Subcommand)]
@@ -184,6 +193,9 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backup(args) => backup::backup(args).await.map(|()| ExitCode::SUCCESS),
         Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => replay::run(args).await,
+        Command::History(HistoryCommand::Backfill(args)) => {
+            backfill::run(args).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Config(ConfigCommand::Check { file }) => {
             let check = repo_config::check_file(&file);
             print!("{}", check.text);

@@ -17,6 +17,10 @@ pub enum Event {
     CheckRun { place: Place, head: Sha, request: CheckRequest, by: String },
     /// A merge queue wants to know whether a group may land.
     MergeGroup { place: Place, base: Sha, head: Sha },
+    /// A merge queue's group is no more: it landed, or was taken apart.
+    MergeGroupGone { place: Place, head: Sha },
+    /// A branch has other commits.
+    Push { place: Place, branch: String },
     /// The App was installed, suspended or removed somewhere, or sees other repositories now.
     Installation { installation: InstallationId },
     /// A repository has another name, owner or visibility, or is gone.
@@ -34,6 +38,8 @@ impl Event {
             | Event::Comment { place, .. }
             | Event::CheckRun { place, .. }
             | Event::MergeGroup { place, .. }
+            | Event::MergeGroupGone { place, .. }
+            | Event::Push { place, .. }
             | Event::Repository { place } => Some(place),
             Event::Installation { .. } | Event::Other => None,
         }
@@ -60,6 +66,8 @@ pub struct Envelope {
     pub action: Option<String>,
     pub installation_id: Option<i64>,
     pub repository: Option<String>,
+    /// Of a push: whether the branch is the default one, and is still there.
+    pub default_branch: bool,
     /// Deliveries of one lane are worked on one at a time, in order.
     pub lane: String,
 }
@@ -68,6 +76,9 @@ impl Envelope {
     /// Whether there may be something to do for this event; what is not is only recorded.
     pub fn concerns_us(&self, event: &str) -> bool {
         let action = self.action.as_deref().unwrap_or_default();
+        if event == "push" && !self.default_branch {
+            return false;
+        }
         HANDLED.iter().any(|(name, actions)| *name == event && actions.contains(&action))
     }
 }
@@ -79,13 +90,14 @@ const HANDLED: &[(&str, &[&str])] = &[
     ("issue_comment", &["created"]),
     ("check_run", &["rerequested", "requested_action"]),
     ("check_suite", &["rerequested"]),
-    ("merge_group", &["checks_requested"]),
+    ("merge_group", &["checks_requested", "destroyed"]),
     // These say what people do, and ask for nothing; a fork has no action.
     ("pull_request_review_comment", &["created"]),
     ("issues", &["opened", "closed", "reopened"]),
     ("star", &["created", "deleted"]),
     ("fork", &[""]),
     ("release", &["published"]),
+    ("push", &[""]),
     ("installation", &["created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"]),
     ("installation_repositories", &["added", "removed"]),
     (
@@ -111,6 +123,8 @@ pub fn handles(event: &str) -> bool {
 #[derive(Deserialize)]
 struct Payload {
     action: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
     installation: Option<WithId>,
     repository: Option<RepositoryPayload>,
     pull_request: Option<WithNumber>,
@@ -209,7 +223,11 @@ pub fn envelope(body: &[u8]) -> Result<Envelope, serde_json::Error> {
         (None, _, None) => "app".to_owned(),
     };
     let text = |path: &[&str]| at(path).and_then(|v| v.as_str()).map(str::to_owned);
+    let pushed = text(&["ref"]).and_then(|name| name.strip_prefix("refs/heads/").map(str::to_owned));
+    let deleted = at(&["deleted"]).and_then(|v| v.as_bool()).unwrap_or_default();
+    let default = text(&["repository", "default_branch"]);
     Ok(Envelope {
+        default_branch: pushed.is_some() && pushed == default && !deleted,
         action: text(&["action"]),
         installation_id,
         repository: text(&["repository", "full_name"]),
@@ -326,6 +344,14 @@ fn read(event: &str, payload: &str) -> anyhow::Result<Event> {
             }
             None => Event::Other,
         },
+        ("merge_group", "destroyed") => match payload.merge_group {
+            Some(group) => Event::MergeGroupGone { place, head: group.head_sha.parse()? },
+            None => Event::Other,
+        },
+        ("push", _) => match payload.reference.as_deref().and_then(|name| name.strip_prefix("refs/heads/")) {
+            Some(branch) => Event::Push { place, branch: branch.to_owned() },
+            None => Event::Other,
+        },
         ("repository", _) => Event::Repository { place },
         _ => Event::Other,
     })
@@ -362,6 +388,15 @@ mod tests {
         check("repository", r#"{"action":"renamed"}"#, true);
         check("check_run", r#"{"action":"created"}"#, false);
         check("push", "{}", false);
+        let push = |branch: &str, deleted: bool| {
+            format!(
+                r#"{{"ref":"refs/{branch}","deleted":{deleted},"repository":{{"id":7,"default_branch":"main"}}}}"#
+            )
+        };
+        check("push", &push("heads/main", false), true);
+        check("push", &push("heads/topic", false), false);
+        check("push", &push("tags/main", false), false);
+        check("push", &push("heads/main", true), false);
     }
 
     #[test]

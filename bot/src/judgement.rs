@@ -213,6 +213,9 @@ pub enum Performance {
         /// Why it waits though a runner may be free, in words: the server's disk is nearly full.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
+        /// By what runs lately took; absent where nobody can tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait_minutes: Option<u64>,
     },
     Running {
         text: String,

@@ -31,6 +31,7 @@ pub mod fuzzing;
 pub mod git;
 pub mod github;
 pub mod handlers;
+pub mod history;
 pub mod hooks;
 pub mod inbox;
 pub mod judgement;

@@ -1,6 +1,7 @@
 //! Who may do what, and what a pull request's state allows: pure.
 
 use crate::pull::{Permission, PullRequest, PullState};
+use crate::repo_config::ForkPolicy;
 
 /// Commands and buttons are for people who could push anyway.
 pub fn may_command(permission: Permission) -> bool {
@@ -15,6 +16,13 @@ pub fn not_measured_because(pull: &PullRequest) -> Option<&'static str> {
         (PullState::Closed, _) => Some("the pull request is closed"),
         (PullState::Merged, _) => Some("the pull request is merged"),
     }
+}
+
+/// Why a fork's pull request is not measured, whoever would allow it.
+pub fn fork_not_measured_because(pull: &PullRequest, policy: ForkPolicy) -> Option<&'static str> {
+    (pull.from_fork && policy == ForkPolicy::Never).then_some(
+        "pull requests from forks are not measured here (`forks = \"never\"` in the configuration)",
+    )
 }
 
 #[cfg(test)]

@@ -32,9 +32,10 @@ pub async fn once(app: &App) -> anyhow::Result<()> {
         tracing::warn!(requeued, "took back deliveries of a process that is gone");
         app.wake.deliveries.notify_one();
     }
-    for (repository, number) in jobs::expire_leases(&app.db, now_ms).await? {
-        tracing::warn!(repository = repository.0, pr = number, "took back the job of a silent runner");
-        runs::republish(app, repository, number).await?;
+    for job in jobs::expire_leases(&app.db, now_ms).await? {
+        let (repository, kind) = (job.repository.0, job.purpose.as_str());
+        tracing::warn!(job = %job.id, repository, kind, pr = job.number, "took back the job of a silent runner");
+        runs::republish_job(app, &job).await?;
         app.wake.jobs.notify_waiters();
     }
     reminders::once(app).await?;

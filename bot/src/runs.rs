@@ -4,14 +4,18 @@ use crate::app::App;
 use crate::db::jobs::{Job, Kind};
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
-use crate::db::{Tx, acceptances, activity, clocks, dossiers, jobs, opt_outs, repositories, runners, writes};
+use crate::db::{
+    Tx, acceptances, activity, clocks, dossiers, history_commits, jobs, opt_outs, repositories, runners,
+    writes,
+};
 use crate::disk;
 use crate::dossier::{self, Scene};
+use crate::format;
 use crate::judgement::{AuthorRecord, Checks, Performance, RUN_SCHEMA, Run, TestsAsked, TestsJudgement};
 use crate::outgoing::{CheckStatus, Conclusion, LabelState, Outgoing};
-use crate::pull::{RepoId, Repository};
-use crate::queue::JobState;
-use perfsuite::model::Sha;
+use crate::pull::{PullRequest, PullState, RepoId, Repository};
+use crate::queue::{self, JobState, Purpose};
+use perfsuite::model::{JobId, Sha};
 use sqlx::AnyConnection;
 
 /// A runner not heard of for this long is not counted as waiting for work.
@@ -52,14 +56,56 @@ pub async fn of_job(
     job: Job,
     now_ms: i64,
 ) -> sqlx::Result<Option<Loaded>> {
-    let Some(row) = pulls::get(&mut *on, repository.id, job.number).await? else { return Ok(None) };
     let head = job.head.clone();
+    if job.purpose != Purpose::Pull {
+        let row = of_history(on, repository, &job).await?;
+        return put_together(on, repository, row, head, Judgement::default(), Some(job), now_ms)
+            .await
+            .map(Some);
+    }
+    let Some(row) = pulls::get(&mut *on, repository.id, job.number).await? else { return Ok(None) };
     let judgement = judgements::get(&mut *on, repository.id, job.number, &head).await?.unwrap_or_default();
     let job = match Kind::of(&job.spec) {
         Kind::Measure => Some(job),
         Kind::Check => jobs::newest(&mut *on, repository.id, job.number, &head).await?,
     };
     put_together(on, repository, row, head, judgement, job, now_ms).await.map(Some)
+}
+
+/// What stands in a pull request's place where a commit of the default branch was measured.
+async fn of_history(on: &mut AnyConnection, repository: &Repository, job: &Job) -> sqlx::Result<PullRow> {
+    let commit = history_commits::by_sha(&mut *on, repository.id, &job.head).await?;
+    let against = match job.purpose {
+        Purpose::Reference => "against the reference",
+        Purpose::Overlap => "a new reference against the one before it",
+        Purpose::Bisect => "searching for a change",
+        Purpose::Group => "a merge queue's group",
+        Purpose::Pull | Purpose::Parent => "against its parent",
+    };
+    let subject = commit.as_ref().map_or(job.head.short(), |commit| commit.subject.as_str());
+    Ok(PullRow {
+        repository: repository.id,
+        pull: PullRequest {
+            number: 0,
+            title: format!("{subject}, {against}"),
+            author: commit.as_ref().map(|commit| commit.author.clone()).unwrap_or_default(),
+            author_is_bot: false,
+            state: PullState::Merged,
+            draft: false,
+            base_ref: repository.default_branch.clone(),
+            base_sha: job.base.clone(),
+            head_ref: repository.default_branch.clone(),
+            head_sha: job.head.clone(),
+            from_fork: false,
+            labels: Vec::new(),
+            opened_ms: job.created_ms,
+        },
+        merge_base: Some(job.base.clone()),
+        mergeable: None,
+        approved_sha: None,
+        approved_by: None,
+        updated_ms: job.created_ms,
+    })
 }
 
 async fn put_together(
@@ -85,7 +131,7 @@ async fn put_together(
     let run = Run {
         schema: RUN_SCHEMA,
         repository: repository.name.to_string(),
-        pull: Some(row.pull.number),
+        pull: (row.pull.number > 0).then_some(row.pull.number),
         base: base.or_else(|| row.merge_base.clone()).unwrap_or_else(|| row.pull.base_sha.clone()),
         head,
         commits: judgement.commits,
@@ -165,11 +211,7 @@ async fn performance(
         None => Performance::Running { text: fallback.into(), done: 0, total: 0 },
     };
     Ok(match job.state {
-        JobState::Queued => Performance::Queued {
-            position: jobs::position(&mut *on, job).await?,
-            runners: runners::alive(&mut *on, now_ms - RUNNER_ALIVE_MS).await?,
-            because: None,
-        },
+        JobState::Queued => queued(on, job, now_ms).await?,
         JobState::Claimed => held("a runner prepares"),
         JobState::Building => held("building base and head"),
         JobState::Measuring => held("measuring"),
@@ -192,13 +234,44 @@ async fn performance(
     })
 }
 
+async fn queued(on: &mut AnyConnection, job: &Job, now_ms: i64) -> sqlx::Result<Performance> {
+    let position = jobs::position(&mut *on, job).await?;
+    let runners = runners::alive(&mut *on, now_ms - RUNNER_ALIVE_MS).await?;
+    let wait_ms = queue::expected_wait_ms(position, runners, jobs::lately_ms(&mut *on).await?);
+    let because = match job.day_limit_ms {
+        Some(limit_ms) => {
+            let spent_ms = jobs::spent_ms(&mut *on, job.repository, now_ms).await?;
+            (spent_ms >= limit_ms).then(|| used_up(limit_ms))
+        }
+        None => None,
+    };
+    Ok(Performance::Queued {
+        position,
+        runners,
+        // Until midnight, nobody can tell how many others there will be.
+        wait_minutes: wait_ms.filter(|_| because.is_none()).map(|ms| (ms.max(0) as u64).div_ceil(60_000)),
+        because,
+    })
+}
+
+/// That a day's measuring is used up, and what to do.
+fn used_up(limit_ms: i64) -> String {
+    format!(
+        "Today's {} of measuring for this repository are used up (minutes-per-day). It goes on at 00:00 UTC; \
+         \"/paceline bench\" measures this one now.",
+        format::seconds(limit_ms as f64 / 1_000.0)
+    )
+}
+
 /// Queues comment and check runs as they should now stand. Called in the transaction that changed what they show and
 /// that holds the pull request ([`pulls::hold`]).
 pub async fn publish(tx: &mut Tx, app: &App, repository: &Repository, number: u64) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let Some(mut loaded) = load(tx, repository, number, now_ms).await? else { return Ok(()) };
-    if let Performance::Queued { because, .. } = &mut loaded.run.performance {
-        *because = disk::shortage(app);
+    if let Performance::Queued { because, .. } = &mut loaded.run.performance
+        && let Some(shortage) = disk::shortage(app)
+    {
+        *because = Some(format!("{shortage} The run starts when there is room."));
     }
     let author_pulls =
         pulls::count_by_author(&mut **tx, repository.id, &loaded.row.pull.author, number).await?;
@@ -272,6 +345,22 @@ async fn label(
     Ok((blocks || known).then_some(wanted))
 }
 
+/// Queues what a merge queue should see of its group's measuring.
+pub async fn publish_group(
+    tx: &mut Tx,
+    app: &App,
+    repository: &Repository,
+    job: &JobId,
+) -> anyhow::Result<()> {
+    let now_ms = app.clock.now_ms();
+    let Some(job) = jobs::get(&mut **tx, job).await? else { return Ok(()) };
+    let details = format!("{}/runs/{}", app.public_url, job.id);
+    let Some(loaded) = of_job(tx, repository, job, now_ms).await? else { return Ok(()) };
+    let check = Outgoing::CheckRun(crate::checks::performance_check(&loaded.run, &details));
+    writes::want(tx, repository.installation, repository.id, &check, now_ms).await?;
+    Ok(())
+}
+
 /// A head that was left behind while it was measured: what GitHub shows of it must not wait for ever, and what it does
 /// not show yet need not come. Nothing happens while another open pull request has that head.
 pub async fn retire(tx: &mut Tx, app: &App, repository: &Repository, head: &Sha) -> anyhow::Result<()> {
@@ -290,6 +379,24 @@ pub async fn retire(tx: &mut Tx, app: &App, repository: &Repository, head: &Sha)
         writes::want(tx, repository.installation, repository.id, &wanted, app.clock.now_ms()).await?;
     }
     Ok(())
+}
+
+/// The same for a job of any kind.
+pub async fn republish_job(app: &App, job: &Job) -> anyhow::Result<()> {
+    match job.purpose {
+        Purpose::Pull => republish(app, job.repository, job.number).await,
+        Purpose::Group => {
+            let mut tx = app.db.begin().await?;
+            if let Some(repository) = repositories::by_id(&mut *tx, job.repository).await? {
+                publish_group(&mut tx, app, &repository, &job.id).await?;
+            }
+            tx.commit().await?;
+            app.wake.writes.notify_one();
+            Ok(())
+        }
+        // They have pages, and nothing on GitHub.
+        Purpose::Parent | Purpose::Reference | Purpose::Overlap | Purpose::Bisect => Ok(()),
+    }
 }
 
 /// Publishes in a transaction of its own, after something outside of one changed.

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::db::runners;
 use crate::error::UserError;
 use crate::web::{self, listen};
-use crate::{missed, prune, reconcile, room, sampling, worker};
+use crate::{history, missed, prune, reconcile, room, sampling, worker};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -54,6 +54,7 @@ impl Server {
             tokio::spawn(room::run(app.clone(), stop.clone())),
             tokio::spawn(prune::run(app.clone(), stop.clone())),
             tokio::spawn(sampling::run(app.clone(), stop.clone())),
+            tokio::spawn(history::watch::run(app.clone(), stop.clone())),
             tokio::spawn(listen::serve(
                 listener,
                 web::router(app.clone()),

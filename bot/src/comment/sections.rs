@@ -141,8 +141,11 @@ impl<'a> Sections<'a> {
             Performance::Queued { position, runners: 0, .. } => self.head_with(format!(
                 "⏳ **Performance:** waiting, at position {position} of the queue. No runner is connected at the moment."
             )),
-            Performance::Queued { position, .. } => {
-                self.head_with(format!("⏳ **Performance:** waiting for a runner, at position {position} of the queue."));
+            Performance::Queued { position, wait_minutes, .. } => {
+                let wait = wait_minutes.map(|minutes| format!(", about {minutes} min")).unwrap_or_default();
+                self.head_with(format!(
+                    "⏳ **Performance:** waiting for a runner, at position {position} of the queue{wait}."
+                ));
             }
             Performance::Running { text, done, total } => {
                 let count = if *total > 0 { format!(" ({done} of {total})") } else { String::new() };

@@ -4,12 +4,16 @@ pub mod acceptances;
 pub mod activity;
 pub mod approvals;
 pub mod backfills;
+pub mod bisects;
 pub mod calibrations;
+pub mod change_points;
 pub mod clocks;
 pub mod comparisons;
 pub mod counts;
 pub mod deliveries;
 pub mod dossiers;
+pub mod environments;
+pub mod history_commits;
 pub mod job_log;
 pub mod jobs;
 pub mod judgements;
@@ -17,10 +21,13 @@ pub mod migrate;
 pub mod opt_outs;
 pub mod overview;
 pub mod pace;
+pub mod points;
 pub mod pulls;
+pub mod references;
 pub mod repositories;
 pub mod repository_settings;
 pub mod runners;
+pub mod series;
 pub mod service;
 pub mod sessions;
 pub mod space;
@@ -93,6 +100,8 @@ pub enum Turn {
     Deliveries = 1,
     Jobs = 2,
     Writes = 3,
+    /// Numbers of series and environments, and what is made of points.
+    History = 4,
 }
 
 /// A pool of connections to the one database.
@@ -196,11 +205,17 @@ impl Db {
     /// work on one lane, or write to one installation, beside each other. SQLite has one writer anyway.
     pub async fn begin_turn(&self, turn: Turn) -> sqlx::Result<Tx> {
         let mut tx = self.begin().await?;
+        self.take_turn(&mut tx, turn).await?;
+        Ok(tx)
+    }
+
+    /// The same for a transaction that has begun, until it ends.
+    pub async fn take_turn(&self, tx: &mut Tx, turn: Turn) -> sqlx::Result<()> {
         if !self.sqlite {
             let key = TURN_KEY + turn as i64;
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(key).execute(&mut *tx).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(key).execute(&mut **tx).await?;
         }
-        Ok(tx)
+        Ok(())
     }
 
     pub fn is_sqlite(&self) -> bool {

@@ -266,7 +266,7 @@ pub async fn open_jobs(db: &Db, limit: i64) -> sqlx::Result<Vec<OpenJob>> {
                 {JOB_COLUMNS}
          FROM jobs j JOIN repositories r ON r.id = j.repository_id
          WHERE j.state IN ('queued', 'claimed', 'building', 'measuring')
-         ORDER BY j.created_ms, j.id LIMIT $1"
+         ORDER BY j.priority, j.turn, j.id LIMIT $1"
     )))
     .bind(limit)
     .fetch_all(db.pool())

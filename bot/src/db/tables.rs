@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// All of ours, parents before their children. A table that a later migration drops stays here, for old backups.
-pub const TABLES: [&str; 23] = [
+pub const TABLES: [&str; 31] = [
     "repositories",
     "pull_requests",
     "judgements",
@@ -28,6 +28,14 @@ pub const TABLES: [&str; 23] = [
     "job_log",
     "comparisons",
     "calibrations",
+    "history_references",
+    "history_commits",
+    "environments",
+    "history_series",
+    "history_points",
+    "history_links",
+    "change_points",
+    "bisects",
     "deliveries",
     "writes",
     "pace",

@@ -1,6 +1,7 @@
 //! `paceline demo`: the whole journey on one machine, with a stand-in for GitHub.
 
 mod edits;
+pub mod sample;
 mod source;
 pub mod standin;
 mod verdict;
@@ -95,6 +96,10 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(130));
         }
     };
+    // After all that is measured, so that nothing of it is in the way.
+    let app = &server.app;
+    sample::seed(&app.db, stage.repository, args.seed, app.clock.now_ms()).await?;
+    app.wake.history.notify_one();
     let code = match outcome {
         Err(error) => {
             server.stop().await;
@@ -119,6 +124,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             repositories::by_id(server.app.db.pool(), stage.repository).await?.map(|r| r.name.to_string());
         let name = name.unwrap_or_else(|| REPOSITORY.into());
         eprintln!("Pages: http://{}/{name}/pull/{number} — Ctrl-C ends all.", server.address);
+        eprintln!("A history, of sample figures: http://{}/{name}/history", server.address);
         signals.asked().await;
     }
     server.stop().await;

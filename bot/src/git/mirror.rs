@@ -22,6 +22,9 @@ const REPACK_LIMIT: Duration = Duration::from_secs(120);
 /// One fetch's refspecs must fit a command line; a sweep asks in portions.
 const WANTS_MAX: usize = 200;
 
+/// Where tags are in a mirror.
+pub(super) const TAGS: &str = "refs/paceline/tag/";
+
 /// What a fetch should bring.
 #[derive(Clone, Debug, Default)]
 pub struct Wants {
@@ -70,15 +73,41 @@ impl Mirrors {
         token: Option<&SecretString>,
         wants: &Wants,
     ) -> Result<Fetched, GitError> {
+        self.fetch_specs(repo, url, token, |git| refspecs(git, wants))?;
+        fetched(&git2::Repository::open_bare(self.path(repo))?, wants)
+    }
+
+    /// Brings a branch and every tag; returns the branch's tip.
+    pub fn fetch_branch_and_tags(
+        &self,
+        repo: RepoId,
+        url: &str,
+        token: Option<&SecretString>,
+        branch: &str,
+    ) -> Result<Sha, GitError> {
+        let specs = vec![refspec_of_branch(branch)?, format!("+refs/tags/*:{TAGS}*")];
+        self.fetch_specs(repo, url, token, |_| Ok(specs))?;
+        let wants = Wants { branches: vec![branch.to_owned()], ..Wants::default() };
+        let found = fetched(&git2::Repository::open_bare(self.path(repo))?, &wants)?;
+        found.branches.get(branch).cloned().ok_or_else(|| GitError::missing(format!("branch {branch:?}")))
+    }
+
+    fn fetch_specs(
+        &self,
+        repo: RepoId,
+        url: &str,
+        token: Option<&SecretString>,
+        specs: impl FnOnce(&git2::Repository) -> Result<Vec<String>, GitError>,
+    ) -> Result<(), GitError> {
         let path = self.path(repo);
         std::fs::create_dir_all(&self.dir).map_err(GitError::io(format!("making {}", self.dir.display())))?;
         let _lock = self.lock(repo)?;
         create(&path)?;
         remove_stale_locks(&path);
         let git = git2::Repository::open_bare(&path)?;
-        let refspecs = refspecs(&git, wants)?;
+        let refspecs = specs(&git)?;
         if refspecs.is_empty() {
-            return Ok(Fetched::default());
+            return Ok(());
         }
         let mut fetch = Git::new(&path);
         if let Some(token) = token {
@@ -97,7 +126,7 @@ impl Mirrors {
         if let Err(error) = repack_when_many(&path) {
             tracing::warn!(mirror = %path.display(), %error, "a mirror could not be repacked");
         }
-        fetched(&git, wants)
+        Ok(())
     }
 
     /// The mirror's directory, whether it exists or not.
@@ -256,7 +285,7 @@ fn pull_ref(number: u64) -> String {
 }
 
 /// By digest, because today's branch `a/b` and yesterday's branch `a` cannot both be files.
-fn branch_ref(branch: &str) -> String {
+pub(super) fn branch_ref(branch: &str) -> String {
     use sha2::Digest;
     format!("refs/paceline/branch/{}", hex::encode(sha2::Sha256::digest(branch)))
 }

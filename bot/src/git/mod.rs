@@ -11,7 +11,9 @@ mod error;
 mod explosion;
 mod export;
 mod history;
+mod line;
 mod merge;
+mod message;
 mod mirror;
 #[cfg(any(test, fuzzing))]
 mod names;
@@ -25,6 +27,7 @@ pub use command::check_available;
 pub use error::GitError;
 pub use export::{Content, Entry, Snapshot};
 pub use history::{Blob, ChangedPaths, History};
+pub use line::{Line, LineCommit};
 pub use merge::MergeResult;
 pub use mirror::{Fetched, Mirrors, Wants};
 #[cfg(any(test, fuzzing))]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// Events that the server handles. Those about installations come to every App.
-pub const EVENTS: [&str; 12] = [
+pub const EVENTS: [&str; 13] = [
     "check_run",
     "check_suite",
     "fork",
@@ -21,6 +21,7 @@ pub const EVENTS: [&str; 12] = [
     "pull_request",
     "pull_request_review",
     "pull_request_review_comment",
+    "push",
     "release",
     "repository",
     "star",

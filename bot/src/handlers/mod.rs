@@ -5,6 +5,7 @@ mod comment;
 mod installation;
 mod merge_group;
 mod pull_request;
+mod push;
 pub mod reviews;
 mod trial;
 mod what_if;
@@ -59,6 +60,8 @@ async fn act(app: &App, event: Event) -> anyhow::Result<Ending> {
             return check_run::handle(app, &place, &head, &request, &by).await;
         }
         Event::MergeGroup { place, base, head } => merge_group::handle(app, &place, &base, &head).await?,
+        Event::MergeGroupGone { place, head } => merge_group::gone(app, &place, &head).await?,
+        Event::Push { place, branch } => return push::handle(app, &place, &branch).await,
         Event::Installation { installation } => installation::handle(app, installation).await?,
         Event::Repository { place } => presence::repository_changed(app, &place).await?,
         Event::Other => return Ok(Ending::Ignored),

@@ -5,7 +5,7 @@ use crate::activity;
 use crate::app::App;
 use crate::assess::{self, Assessment, Plan, Whose};
 use crate::conventions::landing::Opened;
-use crate::db::jobs::Kind;
+use crate::db::jobs::{Job, Kind, NewJob};
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::PullRow;
 use crate::db::{Tx, clocks, dossiers, jobs, new_id, opt_outs, pulls, repositories, repository_settings};
@@ -13,14 +13,15 @@ use crate::dossier;
 use crate::event::Place;
 use crate::facts::GitFacts;
 use crate::git::{GitError, Wants};
+use crate::history::follow;
 use crate::judgement::ReviewsJudgement;
 use crate::policy;
 use crate::pull::{PullRequest, PullState, Repository};
-use crate::queue::JobState;
+use crate::queue::{self, JobState, Purpose};
 use crate::repo_config::Trigger;
 use crate::runs;
 use anyhow::Context;
-use perfsuite::model::{JobId, JobSpec, Sha, Trust};
+use perfsuite::model::{JobId, JobSpec, Sha, SuiteSpec, Trust};
 
 /// Why the facts are loaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,9 @@ async fn decide(
     ask: Ask,
 ) -> anyhow::Result<()> {
     let Found { assessment, reviews, trial, merge, kept } = found;
-    let plan = match policy::not_measured_because(pull) {
+    let unwanted = policy::not_measured_because(pull)
+        .or_else(|| policy::fork_not_measured_because(pull, assessment.config.perf.forks));
+    let plan = match unwanted {
         Some(reason) => Err(reason.to_owned()),
         None => assessment.plan,
     };
@@ -238,13 +241,15 @@ async fn queue_job(
     let pull = &row.pull;
     let merge_base = row.merge_base.clone().context("a merge base was just stored")?;
     let newest = jobs::newest(&mut **tx, repository.id, pull.number, &pull.head_sha).await?;
-    let stands = newest.is_some_and(|job| {
-        let again = ask.measures_again() && job.state.ended();
-        // A cancelled job stays cancelled until somebody asks; a superseded one is taken up again.
-        job.base == merge_base && !again && job.state != JobState::Superseded
-    });
-    if stands {
+    if let Some(job) = newest.as_ref().filter(|job| stands(job, &merge_base, &plan.suites, ask)) {
+        if ask.measures_again() {
+            jobs::lift_limit(tx, &job.id).await?;
+        }
         return Ok(());
+    }
+    let now_ms = app.clock.now_ms();
+    if let Some(narrower) = newest.filter(|job| !job.state.ended()) {
+        jobs::drop_one(tx, &narrower.id, "a run of more suites", now_ms).await?;
     }
     let spec = JobSpec {
         job: JobId(new_id()),
@@ -260,9 +265,28 @@ async fn queue_job(
         all: plan.all,
         checks: None,
     };
-    let stranger = spec.trust == Trust::Stranger;
-    jobs::insert(tx, repository.id, pull.number, &spec, stranger, app.clock.now_ms()).await?;
+    let new = NewJob {
+        repository: repository.id,
+        purpose: Purpose::Pull,
+        number: pull.number,
+        spec: &spec,
+        stranger: spec.trust == Trust::Stranger,
+        place: queue::Place::pull(now_ms, jobs::cost_ms(&spec)),
+        // Who asks for a run has it, whatever the day's minutes.
+        day_limit_ms: (ask == Ask::Facts).then_some(follow::day_limit_ms(plan.minutes_per_day)),
+    };
+    jobs::queue(tx, &new, now_ms).await?;
     Ok(())
+}
+
+/// Whether a job of this head does what is wanted. A label may have brought more suites since.
+fn stands(job: &Job, merge_base: &Sha, suites: &[SuiteSpec], ask: Ask) -> bool {
+    let again = ask == Ask::Again && job.state.ended();
+    let has = |wanted: &SuiteSpec| job.spec.suites.iter().any(|suite| suite.name == wanted.name);
+    // Without any, a job measures whatever the workspace has.
+    let covers = job.spec.suites.is_empty() || (!suites.is_empty() && suites.iter().all(has));
+    // A cancelled job stays cancelled until somebody asks; a superseded one is taken up again.
+    job.base == *merge_base && !again && job.state != JobState::Superseded && covers
 }
 
 async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow::Result<()> {

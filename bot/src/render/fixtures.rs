@@ -365,8 +365,14 @@ pub fn states() -> Vec<(&'static str, Run)> {
         ("nothing_found", done(report(Vec::new()))),
         ("head_does_not_build", broken(Side::Head)),
         ("base_does_not_build", broken(Side::Base)),
-        ("queued", run(Performance::Queued { position: 2, runners: 1, because: None })),
-        ("queued_without_runner", run(Performance::Queued { position: 1, runners: 0, because: None })),
+        (
+            "queued",
+            run(Performance::Queued { position: 2, runners: 1, because: None, wait_minutes: Some(12) }),
+        ),
+        (
+            "queued_without_runner",
+            run(Performance::Queued { position: 1, runners: 0, because: None, wait_minutes: None }),
+        ),
         ("running", run(Performance::Running { text: "measuring routing".into(), done: 12, total: 40 })),
         ("needs_approval", run(Performance::NeedsApproval { head: sha('d') })),
         ("skipped", skipped("only documentation changed")),

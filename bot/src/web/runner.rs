@@ -9,8 +9,9 @@ use crate::db::runners::{self, Runner};
 use crate::db::{calibrations, comparisons, job_log, jobs, pulls, repositories};
 use crate::disk;
 use crate::evidence;
+use crate::history::settle;
 use crate::pull::RepoId;
-use crate::queue::{HEARTBEAT_MS, JobState};
+use crate::queue::{HEARTBEAT_MS, JobState, Purpose};
 use crate::runs;
 use anyhow::Context;
 use axum::Json;
@@ -81,7 +82,7 @@ pub async fn claim(
         };
         if let Some(job) = job {
             tracing::info!(job = %job.id, runner = runner.name, fence = job.fence.0, "claimed");
-            runs::republish(&app, job.repository, job.number).await?;
+            runs::republish_job(&app, &job).await?;
             let mut spec = job.spec;
             if spec.checks.is_none() {
                 spec.limits.calibrate_seconds = calibrate_seconds(&app, job.repository, &runner).await?;
@@ -163,7 +164,7 @@ pub async fn heartbeat(
     job_log::append(&app.db, &id, &lines, now_ms).await?;
     if state != job.state {
         // GitHub hears of changes of state, not of every step: writes are few.
-        runs::republish(&app, job.repository, job.number).await?;
+        runs::republish_job(&app, &job).await?;
     }
     Ok(Json(Orders::Continue))
 }
@@ -240,7 +241,7 @@ pub async fn finish(
         Outcome::HandedBack => {
             let back = jobs::hand_back(&app.db, &id, finish.fence).await?;
             app.wake.jobs.notify_waiters();
-            runs::republish(&app, job.repository, job.number).await?;
+            runs::republish_job(&app, &job).await?;
             back
         }
         Outcome::Failed { message, output } => {
@@ -306,7 +307,7 @@ fn tail(text: &str, chars_max: usize) -> &str {
 }
 
 async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> anyhow::Result<bool> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = settle::begin(app, job).await?;
     pulls::hold(&mut tx, job.repository, job.number).await?;
     if !jobs::end(&mut tx, &job.id, fence, end, now_ms).await? {
         return Ok(false);
@@ -316,12 +317,35 @@ async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> 
         let runner = job.runner.as_deref().unwrap_or_default();
         let seen = &report.calibration;
         calibrations::insert_all(&mut tx, job.repository, &job.id, runner, seen, now_ms).await?;
+        settle::ended(&mut tx, job, report).await?;
     }
     if let Some(repository) = repositories::by_id(&mut *tx, job.repository).await? {
-        runs::publish(&mut tx, app, &repository, job.number).await?;
+        match job.purpose {
+            Purpose::Group => runs::publish_group(&mut tx, app, &repository, &job.id).await?,
+            _ => runs::publish(&mut tx, app, &repository, job.number).await?,
+        }
     }
     tx.commit().await?;
     app.wake.writes.notify_one();
+    app.wake.history.notify_one();
+    // Another one of the same history may have waited for it.
+    app.wake.jobs.notify_waiters();
     tracing::info!(job = %job.id, pr = job.number, "ended");
+    tell_who_waits(app, job, now_ms).await?;
     Ok(true)
+}
+
+/// Those whose repository's minutes of the day are used up by now are told so.
+async fn tell_who_waits(app: &App, job: &Job, now_ms: i64) -> anyhow::Result<()> {
+    /// Comments that one end of a job may change.
+    const TOLD_MAX: usize = 50;
+    let spent_ms = jobs::spent_ms(app.db.pool(), job.repository, now_ms).await?;
+    let mut tx = app.db.begin().await?;
+    let mut waiting = jobs::waiting_for(&mut tx, job.repository, &[Purpose::Pull]).await?;
+    tx.rollback().await?;
+    waiting.retain(|job| job.day_limit_ms.is_some_and(|limit_ms| limit_ms <= spent_ms));
+    for waiting in waiting.iter().take(TOLD_MAX) {
+        runs::republish(app, waiting.repository, waiting.number).await?;
+    }
+    Ok(())
 }

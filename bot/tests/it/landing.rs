@@ -1,6 +1,7 @@
 //! What will land is what is judged: squashes by the repository's settings, and a merge queue's groups.
 
 use crate::database::{On, on_both};
+use crate::hand::{Hand, eventually_claim};
 use crate::world::{Wishes, World, eventually};
 use bot::demo::standin::{CheckRunSeen, Event};
 use perfsuite::model::Sha;
@@ -76,12 +77,19 @@ async fn a_merge_queue_is_answered(on: On) {
         let repo = world.repository;
         world.send(&Event::MergeGroup { repo, base: base.clone(), head: head.clone() }).await;
         commits_check(&world, head, conclusion).await;
-        let others = ["paceline/performance", "paceline/reviews"].map(|name| (name, head));
-        for (name, head) in others {
-            let seen = eventually(name, || world.check(name, head)).await;
-            assert!(matches!(seen.conclusion.as_deref(), Some("skipped" | "success")), "{seen:?}");
-        }
+        let seen = eventually("reviews", || world.check("paceline/reviews", head)).await;
+        assert!(matches!(seen.conclusion.as_deref(), Some("skipped" | "success")), "{seen:?}");
     }
+    // What would land together is measured together.
+    let runner = Hand::new(&world, "box").await;
+    for (head, ratio, conclusion) in [(&good, 1.0, "success"), (&bad, 1.25, "failure")] {
+        let lease = eventually_claim(&runner).await;
+        assert_eq!((&lease.spec.base, &lease.spec.head), (&base, head));
+        runner.measure(&lease, ratio).await;
+        let seen = world.ended("paceline/performance", head).await;
+        assert_eq!(seen.conclusion.as_deref(), Some(conclusion), "{seen:?}");
+    }
+    assert!(runner.claim(true).await.is_none());
     let comments = (1..10).flat_map(|number| world.our_comments(number)).count();
     assert_eq!(comments, 0, "a group has no pull request to comment on");
 }

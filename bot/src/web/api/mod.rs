@@ -10,6 +10,7 @@ pub use limit::Peer;
 
 use super::pages::Site;
 use super::pages::error::{ApiError, PageError};
+use super::pages::history;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -33,6 +34,7 @@ where
         .route("/api/v1/repositories/{owner}/{name}/contributors/{login}", get(handlers::contributor))
         .route("/api/v1/repositories/{owner}/{name}/calibration", get(handlers::calibration))
         .route("/api/v1/repositories/{owner}/{name}/counts", get(handlers::counts))
+        .route("/api/v1/repositories/{owner}/{name}/history", get(history::json))
         .route("/api/v1/runs/{job}", get(handlers::run))
         .route("/api/v1/service", get(handlers::service))
         .route("/api/v1/{*rest}", get(unknown))

@@ -34,7 +34,7 @@ fn anything(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// All of them.
-pub const ENDPOINTS: [Endpoint; 13] = [
+pub const ENDPOINTS: [Endpoint; 14] = [
     Endpoint { path: "/api/v1/openapi.json", summary: "This description", query: &[], answer: anything },
     Endpoint {
         path: "/api/v1/repositories",
@@ -95,6 +95,12 @@ pub const ENDPOINTS: [Endpoint; 13] = [
         summary: "Stars, forks and watchers by the hour, the oldest first",
         query: &["days"],
         answer: of::<Vec<Counts>>,
+    },
+    Endpoint {
+        path: "/api/v1/repositories/{owner}/{name}/history",
+        summary: "One series along the default branch, with its change points; without a name, all series",
+        query: &["suite", "benchmark", "metric", "from", "to"],
+        answer: anything,
     },
     Endpoint { path: "/api/v1/runs/{job}", summary: "One run", query: &[], answer: of::<Run> },
     Endpoint {
@@ -189,6 +195,10 @@ fn parameter_in_query(name: &str) -> Value {
             json!({ "type": "integer", "enum": PERIODS }),
             "How long the period is that ends now; 90 when left out",
         ),
+        "suite" | "benchmark" | "metric" => {
+            (json!({ "type": "string" }), "Of the series, as the list names it")
+        }
+        "from" | "to" => (json!({ "type": "integer" }), "A place along the branch; all when left out"),
         _ => (json!({ "type": "string" }), "The next of an earlier answer"),
     };
     json!({ "name": name, "in": "query", "required": false, "schema": schema, "description": words })

@@ -10,6 +10,10 @@ mod contributors;
 pub mod error;
 mod figure;
 mod headline;
+pub mod history;
+mod history_list;
+mod history_series;
+mod history_shown;
 mod interval;
 mod me;
 pub(in crate::web) mod parts;
@@ -88,6 +92,8 @@ where
         .route("/{owner}/{name}/contributors/{login}", get(contributor::show))
         .route("/{owner}/{name}/calibration", get(calibration::show))
         .route("/{owner}/{name}/badge/{what}", get(badge::show))
+        .route("/{owner}/{name}/history", get(history::show))
+        .route("/{owner}/{name}/history.csv", get(history::csv))
         .route("/{owner}/{name}/pull/{number}/story", get(story::show))
         .route("/{owner}/{name}/pull/{number}", get(pull::show))
         .merge(api::routes())

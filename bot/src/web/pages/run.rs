@@ -48,7 +48,8 @@ pub async fn show(
     };
     let summary = overview::job(&site.db, &id).await?.ok_or(PageError::NotFound)?;
     let log = job_log::last(&site.db, &id, LOG_LINES).await?;
-    let newer = newest.map(|job| job.id).filter(|newest| *newest != id);
+    // A commit of the default branch has several runs, none of which takes another's place.
+    let newer = newest.map(|job| job.id).filter(|newest| *newest != id && number > 0);
     let facts = Facts {
         name: &repository.name,
         number,

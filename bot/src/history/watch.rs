@@ -1,0 +1,115 @@
+//! Looks for change points in series that grew, and takes searches further. By period, and when called: nothing of it
+//! is lost by a crash, since what is to be done is read from the rows.
+
+use super::bisect;
+use super::change_points::{Renewal, renew};
+use super::linked::linked;
+use crate::app::App;
+use crate::db::change_points::{self, ChangePoint, State};
+use crate::db::series::{self, Series};
+use crate::db::{Turn, bisects, points, repositories};
+use perfsuite::history;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const PERIOD: Duration = Duration::from_secs(5);
+/// Series that are judged before others get their turn to write.
+const SERIES_AT_ONCE: i64 = 100;
+/// Points that a judgement looks at, the newest: what is further back was judged when it was new.
+const POINTS_JUDGED: i64 = 2_000;
+/// Searches that are taken further at a time.
+const BISECTS_AT_ONCE: i64 = 50;
+
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = once(&app).await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "histories could not be judged; tried again by period"
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = app.wake.history.notified() => {}
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// One round: every series that grew, then every search whose comparison has ended.
+pub async fn once(app: &App) -> anyhow::Result<()> {
+    loop {
+        let grown = series::unjudged(&app.db, SERIES_AT_ONCE).await?;
+        if grown.is_empty() {
+            break;
+        }
+        for series in &grown {
+            judge(app, series).await?;
+        }
+    }
+    for search in bisects::due(&app.db, BISECTS_AT_ONCE).await? {
+        bisect::advance(app, &search).await?;
+    }
+    Ok(())
+}
+
+async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
+    let now_ms = app.clock.now_ms();
+    let points = points::between(app.db.pool(), series.id, 0, i64::MAX, POINTS_JUDGED).await?;
+    let links = points::links(app.db.pool(), series.id).await?;
+    let found = found_in(linked(&points, &links)).await?;
+    let mut tx = app.db.begin_turn(Turn::History).await?;
+    let known = change_points::of_series(&mut *tx, series.id).await?;
+    let mut confirmed: Vec<ChangePoint> = Vec::new();
+    for renewal in renew(series.id, &found.positions, &found.changes, &known, now_ms) {
+        match renewal {
+            Renewal::New(mut new) => {
+                new.id = change_points::insert(&mut tx, &new).await?;
+                confirmed.push(new);
+            }
+            Renewal::Changed(changed) => {
+                change_points::update(&mut tx, &changed).await?;
+                confirmed.push(changed);
+            }
+            Renewal::Gone(id) => change_points::remove(&mut tx, &id).await?,
+        }
+    }
+    series::judged(&mut tx, series.id, series.version).await?;
+    tx.commit().await?;
+    confirmed.retain(|point| point.state == State::Confirmed);
+    if series.sample || !repositories::active(&app.db, series.repository).await? {
+        return Ok(());
+    }
+    for point in confirmed {
+        tracing::info!(
+            series = series.id,
+            position = point.position,
+            size = point.size,
+            "a change is confirmed"
+        );
+        if let Err(error) = bisect::begin(app, series, &point).await {
+            // The change point stands without it.
+            tracing::warn!(series = series.id, error = format!("{error:#}"), "no search was begun");
+        }
+    }
+    Ok(())
+}
+
+struct Found {
+    positions: Vec<i64>,
+    changes: Vec<history::ChangePoint>,
+}
+
+/// On a thread of its own: a long series takes milliseconds.
+async fn found_in(linked: Vec<super::linked::Linked>) -> anyhow::Result<Found> {
+    let judged = tokio::task::spawn_blocking(move || {
+        let points: Vec<history::Point> = linked
+            .iter()
+            .map(|point| history::Point { index: point.position, value: point.ratio.ratio })
+            .collect();
+        let changes = history::change_points(&points, &history::Rule::default());
+        Found { positions: points.iter().map(|point| point.index).collect(), changes }
+    });
+    Ok(judged.await?)
+}
