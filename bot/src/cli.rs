@@ -8,7 +8,7 @@ use crate::config::{Config, ServeArgs};
 use crate::db::runners;
 use crate::demo::{self, DemoArgs};
 use crate::error::UserError;
-use crate::history::backfill::{self, BackfillArgs};
+use crate::history::backfill::{self as history_backfill, BackfillArgs as HistoryBackfillArgs};
 use crate::proof::{self, ProveArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::repo_config;
@@ -126,7 +126,7 @@ enum ManageRunners {
 
 #[derive(Subcommand)]
 enum HistoryCommand {
-    Backfill(BackfillArgs),
+    Backfill(HistoryBackfillArgs),
 }
 
 #[derive(Subcommand)]
@@ -194,7 +194,7 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => replay::run(args).await,
         Command::History(HistoryCommand::Backfill(args)) => {
-            backfill::run(args).await.map(|()| ExitCode::SUCCESS)
+            history_backfill::run(args).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Config(ConfigCommand::Check { file }) => {
             let check = repo_config::check_file(&file);

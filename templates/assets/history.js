@@ -31,8 +31,9 @@
 
   const at = new Map(data.x.map((x, i) => [x, i]));
   const say = (i) => {
-    told.replaceChildren();
+    // Off the chart, the last commit that was looked at stays.
     if (i === null || i === undefined) return;
+    told.replaceChildren();
     const add = (name, text) => {
       const part = document.createElement(name);
       part.textContent = text;
@@ -55,6 +56,8 @@
   const marks = (u) => {
     const { ctx, bbox } = u;
     ctx.save();
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
     ctx.font = "600 " + 11 * devicePixelRatio + "px system-ui, sans-serif";
     for (const change of data.changes) {
       const x = Math.round(u.valToPos(change.x, "x", true));
@@ -114,11 +117,12 @@
       scales: { x: { time: false } },
       series: [
         {},
-        { stroke: colour.series, width: 2, spanGaps: false, points: { show: last < 120, size: 5, fill: colour.series } },
         quiet,
         quiet,
+        // Last, so that it lies upon the band.
+        { stroke: colour.series, width: 2, points: { show: last < 120, size: 5, fill: colour.series } },
       ],
-      bands: [{ series: [3, 2], fill: colour.band }],
+      bands: [{ series: [2, 1], fill: colour.band }],
       axes: [
         {
           ...axis,
@@ -135,7 +139,7 @@
         setCursor: [(u) => say(u.cursor.idx)],
         setScale: [(u, key) => { if (ready && key === "x") remember(u); }],
       },
-    }, [data.x, data.y, data.low, data.high], place);
+    }, [data.x, data.low, data.high, data.y], place);
     ready = true;
     say(last);
   };

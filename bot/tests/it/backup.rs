@@ -12,12 +12,14 @@ use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
 use bot::db::{Db, acceptances, approvals, clocks, dossiers, repositories, writes};
+use bot::db::{bisects, change_points, environments, points, series};
+use bot::demo::sample;
 use bot::dossier::Facts;
 use bot::judgement::Acceptance;
 use bot::outgoing::Outgoing;
 use bot::pull::MergeSettings;
 use bot::pull::{InstallationId, RepoId};
-use perfsuite::model::Sha;
+use perfsuite::model::{Environment, JobId, Sha};
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -88,6 +90,7 @@ pub async fn full(on: On) -> Seeded {
     let stages = clocks::get(pool, RepoId(1), 17, 0).await.unwrap().unwrap();
     assert_eq!((stages.triage_days, stages.responded_ms), (2, Some(NOW_MS + 1)));
     writes::claim(seeded.db(), "worker", NOW_MS, MINUTE_MS, Pace::GITHUB).await.unwrap().unwrap();
+    history(&seeded).await;
     seeded
 }
 
@@ -111,6 +114,33 @@ fn judged_by(head: &Sha) -> Facts {
         what_if: None,
         untried: None,
     }
+}
+
+/// A history with something in every table of it.
+async fn history(seeded: &Seeded) {
+    sample::seed(seeded.db(), RepoId(1), 1, NOW_MS).await.unwrap();
+    let series = series::of_repository(seeded.db().pool(), RepoId(1)).await.unwrap();
+    let series = series.values().next().unwrap().id;
+    let mut tx = seeded.db().begin().await.unwrap();
+    environments::number_of(&mut tx, &Environment::default()).await.unwrap();
+    let job = JobId("0193f2a0-0000-7000-8000-00000000abcd".into());
+    points::put_link(&mut tx, series, 2, points::Ratio::SAME, &job).await.unwrap();
+    let change = change_points::ChangePoint {
+        id: String::new(),
+        series,
+        position: 9,
+        before: 7,
+        size: 0.1 + 0.2,
+        state: change_points::State::Provisional,
+        found_ms: NOW_MS,
+        confirmed_ms: None,
+    };
+    let change_point = &change_points::insert(&mut tx, &change).await.unwrap();
+    let (good, commits) = (&"c".repeat(40).parse().unwrap(), &["d".repeat(40).parse().unwrap()]);
+    let new = bisects::NewBisect { repository: RepoId(1), series, change_point, good, commits };
+    assert!(bisects::insert(&mut tx, &new, NOW_MS).await.unwrap().is_some());
+    assert!(bisects::insert(&mut tx, &new, NOW_MS).await.unwrap().is_none(), "one of a change point");
+    tx.commit().await.unwrap();
 }
 
 /// All rows as text, in one order on both databases.

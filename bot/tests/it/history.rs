@@ -49,7 +49,7 @@ impl World {
 
     /// A commit on `main`, which nobody was told of.
     fn main_commit(&self, n: usize) -> Sha {
-        let source = format!("pub fn one() -> u32 {{ {n} }}\n");
+        let source = format!("pub fn one() -> u32 {{ {n} + 100 }}\n");
         let files = [("src/lib.rs", Some(source.as_bytes()))];
         self.github.commit(self.repository, "main", &format!("feat: {n} (#{})", n + 1), &files).unwrap()
     }

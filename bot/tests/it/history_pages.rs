@@ -25,7 +25,7 @@ on_both!(
 );
 
 async fn get(seeded: &Seeded, path: &str) -> (StatusCode, String) {
-    let router = pages::routes::<Site>().with_state(seeded.site.clone());
+    let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
     let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let status = answer.status();
     let bytes = axum::body::to_bytes(answer.into_body(), 16 << 20).await.unwrap();
@@ -238,8 +238,8 @@ async fn what_is_not_there_is_not_found(on: On) {
         "/acme/none/history",
         "/acme/secret/history.csv?suite=a&benchmark=b&metric=time",
         "/acme/gateway/history?suite=routing&benchmark=none&metric=time",
-        "/acme/gateway/history.csv",
-        "/api/v1/repositories/acme/gateway/history",
+        "/acme/secret/history.csv",
+        "/api/v1/repositories/acme/secret/history",
         "/api/v1/repositories/acme/secret/history?suite=a&benchmark=b&metric=time",
     ] {
         assert_eq!(get(&seeded, path).await.0, StatusCode::NOT_FOUND, "{path}");
@@ -249,6 +249,10 @@ async fn what_is_not_there_is_not_found(on: On) {
         let body = ok(&seeded, &format!("/acme/gateway/history?{query}")).await;
         assert!(body.contains("route/match"), "{query}");
     }
+    // Without a name, what there is.
+    assert!(ok(&seeded, "/acme/gateway/history.csv").await.contains("\"routing\",\"route/match\",\"time\""));
+    let all = ok(&seeded, "/api/v1/repositories/acme/gateway/history").await;
+    assert_eq!(serde_json::from_str::<Value>(&all).unwrap()["series"][0]["benchmark"], "route/match");
     let far = format!("/acme/gateway/history?{SERIES}&from=-9223372036854775808&to=9223372036854775807");
     ok(&seeded, &far).await;
 }

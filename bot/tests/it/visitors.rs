@@ -167,7 +167,7 @@ enum Whose {
 }
 
 /// Every route of the pages and of the API.
-const ROUTES: [(&str, Whose); 34] = [
+const ROUTES: [(&str, Whose); 37] = [
     ("/", Whose::Everybody),
     ("/runners", Whose::Everybody),
     ("/service", Whose::Everybody),
