@@ -1,6 +1,7 @@
 //! Points of series: small rows, read along their key; and what links series over a change of their reference.
 
 use super::Tx;
+use super::tables::NO_FLOAT;
 use perfsuite::model::JobId;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Executor, Row};
@@ -121,13 +122,12 @@ pub async fn put(
                  reference_number = excluded.reference_number"
         }
     };
-    let query = sqlx::query(sql)
-        .bind(series)
-        .bind(position)
-        .bind(value)
-        .bind(ratio.ratio)
-        .bind(ratio.low)
-        .bind(ratio.high);
+    let query = sqlx::query(sql).bind(series).bind(position);
+    let query = match value {
+        Some(value) => query.bind(value),
+        None => query.bind(NO_FLOAT),
+    };
+    let query = query.bind(ratio.ratio).bind(ratio.low).bind(ratio.high);
     let query = match number {
         Some(number) => query.bind(number),
         None => query,

@@ -120,6 +120,10 @@ pub fn cells(row: &AnyRow, columns: &[Column]) -> sqlx::Result<Vec<Value>> {
     columns.iter().enumerate().map(cell).collect()
 }
 
+/// No value, for a column of floats. The driver takes the two sizes of floats for each other when there is none: a
+/// statement that PostgreSQL has prepared with a small one refuses the next large one.
+pub const NO_FLOAT: Option<f32> = None;
+
 /// Writes rows of a table, each given by [`Insert::run`].
 pub struct Insert {
     sql: String,
@@ -160,7 +164,7 @@ fn bind(query: Bound<'_>, kind: Kind, cell: Value) -> Result<Bound<'_>, BadRow> 
         (Kind::Text, Value::String(text)) => query.bind(text),
         (Kind::Integer, Value::Null) => query.bind(None::<i64>),
         (Kind::Integer, Value::Number(number)) => query.bind(number.as_i64().ok_or(BadRow)?),
-        (Kind::Float, Value::Null) => query.bind(None::<f64>),
+        (Kind::Float, Value::Null) => query.bind(NO_FLOAT),
         (Kind::Float, Value::Number(number)) => query.bind(number.as_f64().ok_or(BadRow)?),
         (Kind::Float, Value::String(name)) => query.bind(name.parse::<f64>().map_err(|_| BadRow)?),
         _ => return Err(BadRow),

@@ -15,7 +15,7 @@ on_both!(
     what_waits_tells_its_place,
 );
 
-const LABELLED: &str = "[[perf.suite]]\nname = \"quick\"\nkind = \"criterion\"\n\n\
+const LABELLED: &str = "[[perf.suite]]\nname = \"widgets\"\nkind = \"criterion\"\n\n\
                         [[perf.suite]]\nname = \"thorough\"\nkind = \"criterion\"\non = \"label:perf\"\n\n\
                         [[perf.suite]]\nname = \"asked\"\nkind = \"criterion\"\non = \"command\"\n";
 
@@ -30,12 +30,12 @@ async fn a_label_brings_its_suite_along(on: On) {
     world.pull_event(number, "opened").await;
     let runner = Hand::new(&world, "box").await;
     let lease = eventually_claim(&runner).await;
-    assert_eq!(names(&lease), ["quick"]);
+    assert_eq!(names(&lease), ["widgets"]);
     runner.measure(&lease, 1.0).await;
     world.github.edit_pull(world.repository, number, |edit| edit.labels = vec!["perf".into()]).unwrap();
     world.pull_event(number, "labeled").await;
     let lease = eventually_claim(&runner).await;
-    assert_eq!(names(&lease), ["quick", "thorough"]);
+    assert_eq!(names(&lease), ["widgets", "thorough"]);
     runner.measure(&lease, 1.0).await;
     // Told again, and without the label, there is nothing more to do.
     world.pull_event(number, "labeled").await;
@@ -43,7 +43,7 @@ async fn a_label_brings_its_suite_along(on: On) {
     world.pull_event(number, "unlabeled").await;
     world.say(number, "mia", "/paceline bench").await;
     let lease = eventually_claim(&runner).await;
-    assert_eq!(names(&lease), ["quick", "thorough", "asked"], "who asks has all of them");
+    assert_eq!(names(&lease), ["widgets", "thorough", "asked"], "who asks has all of them");
     runner.measure(&lease, 1.0).await;
     assert!(runner.claim(true).await.is_none());
     world.server.stop().await;
