@@ -202,7 +202,10 @@ async fn a_level_that_changed_is_found_and_its_commit_searched(on: On) {
     let mut commits = Vec::new();
     for n in 1..=24_usize {
         let sha = world.main_commit(n);
-        let jitter = 1.0 + ((n * 7 % 5) as f64 - 2.0) / 1_000.0;
+        // Without a rhythm, which would look like neighbours that resemble each other.
+        let mut mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let jitter = 1.0 + (((mixed ^ (mixed >> 32)) % 1_000) as f64 / 1_000.0 - 0.5) * 0.004;
         level.insert(sha.clone(), jitter * if n >= SLOW { 1.05 } else { 1.0 });
         commits.push(sha);
         if n == 1 {
