@@ -273,7 +273,7 @@ async fn queue_job(
         stranger: spec.trust == Trust::Stranger,
         place: queue::Place::pull(now_ms, jobs::cost_ms(&spec)),
         // Who asks for a run has it, whatever the day's minutes.
-        day_limit_ms: (ask == Ask::Facts).then_some(follow::day_limit_ms(plan.minutes_per_day)),
+        day_limit_ms: (!ask.measures_again()).then_some(follow::day_limit_ms(plan.minutes_per_day)),
     };
     jobs::queue(tx, &new, now_ms).await?;
     Ok(())
@@ -281,7 +281,7 @@ async fn queue_job(
 
 /// Whether a job of this head does what is wanted. A label may have brought more suites since.
 fn stands(job: &Job, merge_base: &Sha, suites: &[SuiteSpec], ask: Ask) -> bool {
-    let again = ask == Ask::Again && job.state.ended();
+    let again = ask.measures_again() && job.state.ended();
     let has = |wanted: &SuiteSpec| job.spec.suites.iter().any(|suite| suite.name == wanted.name);
     // Without any, a job measures whatever the workspace has.
     let covers = job.spec.suites.is_empty() || (!suites.is_empty() && suites.iter().all(has));
