@@ -36,7 +36,7 @@ const SLOWDOWNS: [Edit; 8] = [
         path: "gateway/src/route/trie.rs",
         natural: "    while let Some((word, after)) = rest.split_first_chunk::<8>() {\n        state = fold(state ^ u64::from_le_bytes(*word), MIX_A);\n",
         slow: "    while let Some((byte, after)) = rest.split_first() {\n        state = fold(state ^ u64::from(*byte), MIX_A);\n",
-        benchmarks: &["route/match/", "route/miss/", "route/host/", "route/build/"],
+        benchmarks: &["route/match/", "route/miss/", "route/host/", "route/parameters/", "route/build/"],
     },
     Edit {
         function: "route::Table::longest_prefix",
@@ -44,7 +44,7 @@ const SLOWDOWNS: [Edit; 8] = [
         path: "gateway/src/route.rs",
         natural: "        for segment in path.as_bytes().split(|byte| *byte == b'/').skip(1) {\n",
         slow: "        let segments: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b'/').skip(1).collect();\n        for segment in segments {\n",
-        benchmarks: &["route/match/", "route/miss/", "route/host/"],
+        benchmarks: &["route/match/", "route/miss/", "route/host/", "route/parameters/"],
     },
     Edit {
         function: "route::host_name",
@@ -52,7 +52,7 @@ const SLOWDOWNS: [Edit; 8] = [
         path: "gateway/src/route.rs",
         natural: "    for (to, from) in out.iter_mut().zip(name) {\n        *to = from.to_ascii_lowercase();\n    }\n",
         slow: "    out.copy_from_slice(&name.to_ascii_lowercase());\n",
-        benchmarks: &["route/host/", "route/match/", "route/miss/"],
+        benchmarks: &["route/host/", "route/match/", "route/miss/", "route/parameters/"],
     },
     Edit {
         function: "path::looks_normal",
@@ -68,7 +68,7 @@ const SLOWDOWNS: [Edit; 8] = [
         path: "gateway/src/route/trie.rs",
         natural: "    let mut rest = text;\n",
         slow: "    let text = text.to_vec();\n    let mut rest = text.as_slice();\n",
-        benchmarks: &["route/match/", "route/miss/", "route/host/", "route/build/"],
+        benchmarks: &["route/match/", "route/miss/", "route/host/", "route/parameters/", "route/build/"],
     },
     Edit {
         function: "route::Table::longest_prefix",
@@ -76,7 +76,7 @@ const SLOWDOWNS: [Edit; 8] = [
         path: "gateway/src/route.rs",
         natural: "        for segment in path.as_bytes().split(|byte| *byte == b'/').skip(1) {\n",
         slow: "        let segments: Vec<Vec<u8>> =\n            path.as_bytes().split(|byte| *byte == b'/').skip(1).map(<[u8]>::to_vec).collect();\n        for segment in &segments {\n",
-        benchmarks: &["route/match/", "route/miss/", "route/host/"],
+        benchmarks: &["route/match/", "route/miss/", "route/host/", "route/parameters/"],
     },
     Edit {
         function: "route::host_name",
@@ -84,7 +84,7 @@ const SLOWDOWNS: [Edit; 8] = [
         path: "gateway/src/route.rs",
         natural: "    for (to, from) in out.iter_mut().zip(name) {\n        *to = from.to_ascii_lowercase();\n    }\n",
         slow: "    let lower: String = name.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect();\n    out.iter_mut().zip(lower.chars()).for_each(|(to, from)| *to = from as u8);\n",
-        benchmarks: &["route/host/", "route/match/", "route/miss/"],
+        benchmarks: &["route/host/", "route/match/", "route/miss/", "route/parameters/"],
     },
 ];
 
@@ -231,6 +231,18 @@ mod tests {
         for seed in 0..32 {
             let commits = Story::choose(seed, false).commits(&files).unwrap();
             assert_eq!(commits.iter().map(|c| c.branch).collect::<Vec<_>>(), ["main", "topic", "topic"]);
+        }
+    }
+
+    #[test]
+    fn every_benchmark_of_routing_is_known_to_a_slowdown() {
+        let files = source::files().unwrap();
+        let groups = files["gateway/benches/route.rs"].split("benchmark_group(\"").skip(1);
+        let groups: Vec<String> =
+            groups.filter_map(|rest| Some(format!("{}/", rest.split_once('"')?.0))).collect();
+        assert!(!groups.is_empty());
+        for group in groups {
+            assert!(SLOWDOWNS.iter().any(|edit| edit.benchmarks.contains(&group.as_str())), "{group}");
         }
     }
 
