@@ -173,7 +173,7 @@ fn attempt(task: &Task, places: &Places, harness: Harness) -> anyhow::Result<Res
         if places.lock_made.replace(false) {
             std::fs::remove_file(places.source().join("Cargo.lock")).context("cannot remove a lockfile")?;
         }
-        git::check_out(&git_dir, places, commit)?;
+        git::check_out(&git_dir, &places.source(), &places.index(), commit)?;
         task.sandbox.give(&places.source()).context("cannot hand the checkout to the sandbox")?;
         let started = Instant::now();
         places.build_ends.set(Some(started + task.limits.deadline));

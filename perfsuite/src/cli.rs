@@ -129,6 +129,14 @@ pub enum Format {
     Json,
 }
 
+/// How an answer is printed that has no Markdown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum TextOrJson {
+    #[default]
+    Text,
+    Json,
+}
+
 /// A report as `compare` and `report` print it.
 pub fn rendered(report: &crate::model::Report, format: Format) -> anyhow::Result<String> {
     report::rendered(report, format)

@@ -1,6 +1,5 @@
 //! Checks a commit out of a git directory, without a shell, hooks, filters of the machine's owner, or network.
 
-use super::Places;
 use crate::model::Sha;
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
@@ -68,17 +67,17 @@ pub(super) fn is_data(path: &str) -> bool {
     !path.is_empty() && !known && !path.starts_with(".github/")
 }
 
-/// Makes the checkout hold exactly the tracked files of `commit`. Files that do not differ from the commit before keep
-/// their times, all others get new ones, which is what cargo goes by.
-pub(super) fn check_out(git_dir: &Path, places: &Places, commit: &Sha) -> anyhow::Result<()> {
+/// Makes the directory hold exactly the tracked files of `commit`, besides what git never tracked. Files that do not differ
+/// from what `index` knows keep their times, all others get new ones, which is what cargo goes by.
+pub(crate) fn check_out(git_dir: &Path, source: &Path, index: &Path, commit: &Sha) -> anyhow::Result<()> {
     let output = git(git_dir)
-        .env("GIT_INDEX_FILE", places.index())
+        .env("GIT_INDEX_FILE", index)
         .arg("--work-tree")
-        .arg(places.source())
+        .arg(source)
         .args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false"])
         .args(["-c", "core.bare=false"])
         .args(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit.as_str()])
-        .current_dir(places.source())
+        .current_dir(source)
         .output()
         .context("cannot run git; install it")?;
     ensure!(

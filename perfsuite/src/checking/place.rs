@@ -1,6 +1,6 @@
 //! Where checks run: one checkout, one target directory, one home of cargo's, for one job alone.
 
-use crate::artifact::git::git;
+use crate::artifact::git;
 use crate::artifact::{copy_tree, home, stopped};
 use crate::disk;
 use crate::measure::Job;
@@ -8,7 +8,7 @@ use crate::model::Sha;
 use crate::observe::Observer;
 use crate::process::Echo;
 use crate::sandbox::{Command, Limits, Network, SOURCE_INSIDE, Sandbox, TARGET_INSIDE};
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -81,22 +81,7 @@ impl<'a> Place<'a> {
         self.clear_source()?;
         let index = self.work.join("index");
         let _ = std::fs::remove_file(&index);
-        let output = git(git_dir)
-            .env("GIT_INDEX_FILE", &index)
-            .arg("--work-tree")
-            .arg(self.source())
-            .args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
-            .args(["-c", "core.autocrlf=false", "-c", "core.bare=false"])
-            .args(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit.as_str()])
-            .current_dir(self.source())
-            .output()
-            .context("cannot run git; install it")?;
-        ensure!(
-            output.status.success(),
-            "git cannot check out {commit}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(())
+        git::check_out(git_dir, &self.source(), &index, commit)
     }
 
     /// A program that works on the sources, with cargo's home for reading.

@@ -1,9 +1,9 @@
 //! `perfsuite bisect`: which commit of a range changed a benchmark.
 
-use super::Answer;
 use super::compare::{cache_dir, chosen, resolve};
 use super::settings::Settings;
 use super::text::percent;
+use super::{Answer, TextOrJson};
 use crate::bisect::{Ending, Measured, Search, Seen, search};
 use crate::host;
 use crate::measure::{Job, measure};
@@ -45,7 +45,7 @@ pub struct BisectArgs {
     #[arg(long, value_name = "N", default_value_t = 2.0)]
     minutes: f64,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: TextOrJson,
     /// Measure on a machine that does much else, too
     #[arg(long)]
     even_when_busy: bool,
@@ -58,13 +58,6 @@ pub struct BisectArgs {
     /// Walls around the code that is measured
     #[arg(long, value_enum, default_value_t)]
     sandbox: Preference,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Json,
 }
 
 pub(super) fn run(args: &BisectArgs) -> anyhow::Result<Answer> {
@@ -90,8 +83,8 @@ pub(super) fn run(args: &BisectArgs) -> anyhow::Result<Answer> {
     bench.bars.finish();
     let told = Told::of(&found, &good, &commits);
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string(&told)?),
-        Format::Text => print!("{}", words(&told, &args.repo, &args.bench)),
+        TextOrJson::Json => println!("{}", serde_json::to_string(&told)?),
+        TextOrJson::Text => print!("{}", words(&told, &args.repo, &args.bench)),
     }
     Ok(match found.ending {
         Ending::Found { .. } => Answer::Change,

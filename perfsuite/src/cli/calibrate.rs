@@ -1,7 +1,7 @@
 //! `perfsuite calibrate`: how often the verdict is wrong here, and how small a change it finds.
 
 use super::compare::{cache_dir, package_suite, resolve};
-use super::{Answer, calibration};
+use super::{Answer, Format, calibration};
 use crate::artifact::Linking;
 use crate::calibrate::trial::Trial;
 use crate::calibrate::{Plan, Samples, measure, read, write};
@@ -74,7 +74,7 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["visits", "live", "relink", "out"])]
     from: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
-    format: calibration::Format,
+    format: Format,
     /// Where builds of base commits are kept [default: paceline in the user's cache directory]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! What `perfsuite calibrate` found, in words, Markdown or JSON.
 
-use super::Answer;
+use super::{Answer, Format};
 use crate::calibrate::Samples;
 use crate::calibrate::trial::{Answers, Calibrated, IN_TIME_S, Trial, upper_bound};
 use serde::Serialize;
@@ -12,14 +12,6 @@ const BIAS_MAX: f64 = 0.003;
 const BIAS_ERRORS: f64 = 3.0;
 /// A benchmark that spreads more from visit to visit is named as noisy.
 const NOISY: f64 = 0.04;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    #[default]
-    Text,
-    Markdown,
-    Json,
-}
 
 /// All benchmarks, those of identical sides apart from those with a change.
 #[derive(Debug, Serialize)]

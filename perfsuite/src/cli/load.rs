@@ -1,8 +1,8 @@
 //! `perfsuite load`: two binaries of a server under one open-loop schedule.
 
-use super::Answer;
 use super::scenario::scenario;
 use super::text::{in_words, percent, value};
+use super::{Answer, TextOrJson};
 use crate::host;
 use crate::load::wire::{ErrorKind, KneeLimit, KneeResult, encode, encode_compressed};
 use crate::model::{
@@ -81,20 +81,13 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = JobLimits::default().memory_bytes >> 20)]
     memory_mib: u64,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: TextOrJson,
     /// Seeds schedules and coins
     #[arg(long)]
     seed: Option<u64>,
     /// Walls around the servers
     #[arg(long, value_enum, default_value_t)]
     sandbox: Preference,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Json,
 }
 
 fn spacing(text: &str) -> Result<Spacing, String> {
@@ -148,8 +141,8 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<Answer> {
     bars.finish();
     played.notes.extend(busy);
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string(&played)?),
-        Format::Text => print!("{}", played.words()),
+        TextOrJson::Json => println!("{}", serde_json::to_string(&played)?),
+        TextOrJson::Text => print!("{}", played.words()),
     }
     Ok(played.answer())
 }

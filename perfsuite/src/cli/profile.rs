@@ -2,9 +2,9 @@
 
 pub(super) mod told;
 
-use super::Answer;
 use super::compare::{cache_dir, chosen, resolve};
 use super::settings::Settings;
+use super::{Answer, TextOrJson};
 use crate::artifact::{Artifacts, Linking, SidePaths};
 use crate::measure::{BenchPlace, Job, PROCESS_LIMIT, build};
 use crate::model::job::{LoadSuite, Rate};
@@ -84,7 +84,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "DIR", default_value = "paceline-profile")]
     out: PathBuf,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: TextOrJson,
     /// Seeds the order of visits
     #[arg(long)]
     seed: Option<u64>,
@@ -94,13 +94,6 @@ pub struct ProfileArgs {
     /// Walls around the code that is built and run
     #[arg(long, value_enum, default_value_t)]
     sandbox: Preference,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Json,
 }
 
 pub(super) fn run(args: &ProfileArgs) -> anyhow::Result<Answer> {
@@ -118,8 +111,8 @@ pub(super) fn run(args: &ProfileArgs) -> anyhow::Result<Answer> {
     let told = Told::of(&profile, summarise(&profile), allocations);
     let written = told::write(&profile, &args.out)?;
     match args.format {
-        Format::Json => println!("{}", told.json(&written)?),
-        Format::Text => print!("{}", told.words(&written)),
+        TextOrJson::Json => println!("{}", told.json(&written)?),
+        TextOrJson::Text => print!("{}", told.words(&written)),
     }
     Ok(if told.changed() { Answer::Change } else { Answer::NoChange })
 }

@@ -173,10 +173,10 @@ mod tests {
     fn only_what_is_measured_and_the_system_is_opened() {
         let place = |seen: &str, host: &str| Place { seen: seen.into(), host: host.into() };
         let file = |path: &str, of: &Place| below(Path::new(path), of);
-        let bench = place("/build/bench", "/var/work/bench-1");
-        assert_eq!(file("/build/bench", &bench), Some("/var/work/bench-1".into()));
-        let target = place("/build/base/target", "/var/work/bin");
-        assert_eq!(file("/build/base/target/release/x", &target), Some("/var/work/bin/release/x".into()));
+        let bench = place("/build/bench", "/var/kept/bench-1");
+        assert_eq!(file("/build/bench", &bench), Some("/var/kept/bench-1".into()));
+        let target = place("/build/base/target", "/var/kept/bin");
+        assert_eq!(file("/build/base/target/release/x", &target), Some("/var/kept/bin/release/x".into()));
         assert_eq!(file("/build/base/target/../../etc/passwd", &target), None);
         assert_eq!(file("/tmp/x", &target), None);
     }
