@@ -16,11 +16,12 @@ pub enum Renewal {
     Gone(String),
 }
 
-/// Holds what was found in a series against what is known of it. `positions` are those of the series' points, oldest
-/// first; what lies before the first of them is not judged.
+/// Holds what was found in a series against what is known of it. `positions` are those of the points that were looked
+/// at, oldest first; what lies before `judged_from` is neither told nor unsaid, since too little was seen before it.
 pub fn renew(
     series: i64,
     positions: &[i64],
+    judged_from: i64,
     found: &[history::ChangePoint],
     known: &[ChangePoint],
     now_ms: i64,
@@ -40,6 +41,9 @@ pub fn renew(
             .min();
         let before = positions[change.at.saturating_sub(1)];
         let Some((_, i)) = nearest else {
+            if change.index < judged_from {
+                continue;
+            }
             renewals.push(Renewal::New(ChangePoint {
                 id: String::new(),
                 series,
@@ -67,7 +71,7 @@ pub fn renew(
             renewals.push(Renewal::Changed(renewed));
         }
     }
-    for gone in left {
+    for gone in left.into_iter().filter(|gone| gone.before >= judged_from) {
         match gone.state {
             State::Provisional => renewals.push(Renewal::Gone(gone.id.clone())),
             State::Confirmed => {
@@ -104,7 +108,7 @@ mod tests {
     }
 
     fn renewed(found: &[history::ChangePoint], known: &[ChangePoint]) -> Vec<Renewal> {
-        renew(1, &POSITIONS, found, known, 9)
+        renew(1, &POSITIONS, POSITIONS[0], found, known, 9)
     }
 
     #[test]
@@ -152,9 +156,22 @@ mod tests {
     }
 
     #[test]
+    fn where_older_points_are_left_out_the_first_ones_say_nothing_new() {
+        let renew = |found: &[history::ChangePoint], known: &[ChangePoint]| {
+            renew(1, &POSITIONS, POSITIONS[4], found, known, 9)
+        };
+        let stored = [known("a", 3, 0.03, State::Confirmed)];
+        assert_eq!(renew(&[], &stored), []);
+        assert_eq!(renew(&[found(2, -0.05, Confirmed)], &[]), []);
+        assert_eq!(renew(&[found(3, 0.03, Confirmed)], &stored), []);
+        let later = renew(&[], &[known("b", 6, 0.03, State::Provisional)]);
+        assert_eq!(later, [Renewal::Gone("b".into())]);
+    }
+
+    #[test]
     fn what_lies_before_the_points_is_not_judged() {
         let old = ChangePoint { position: -4, before: -6, ..known("old", 1, 0.1, State::Confirmed) };
         assert_eq!(renewed(&[], &[old]), []);
-        assert_eq!(renew(1, &[], &[], &[known("a", 1, 0.1, State::Confirmed)], 9), []);
+        assert_eq!(renew(1, &[], 0, &[], &[known("a", 1, 0.1, State::Confirmed)], 9), []);
     }
 }

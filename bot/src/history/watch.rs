@@ -18,6 +18,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 const SERIES_AT_ONCE: i64 = 100;
 /// Points that a judgement looks at, the newest: what is further back was judged when it was new.
 const POINTS_JUDGED: i64 = 2_000;
+/// Where older points were left out, a change among the first of these is not judged anew: a level needs points.
+const EDGE: usize = 50;
 /// Searches that are taken further at a time.
 const BISECTS_AT_ONCE: i64 = 50;
 
@@ -58,11 +60,13 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let points = points::between(app.db.pool(), series.id, 0, i64::MAX, POINTS_JUDGED).await?;
     let links = points::links(app.db.pool(), series.id).await?;
+    let cut = points.len() as i64 >= POINTS_JUDGED;
     let found = found_in(linked(&points, &links)).await?;
+    let judged_from = found.positions.get(if cut { EDGE } else { 0 }).copied().unwrap_or(i64::MAX);
     let mut tx = app.db.begin_turn(Turn::History).await?;
     let known = change_points::of_series(&mut *tx, series.id).await?;
     let mut confirmed: Vec<ChangePoint> = Vec::new();
-    for renewal in renew(series.id, &found.positions, &found.changes, &known, now_ms) {
+    for renewal in renew(series.id, &found.positions, judged_from, &found.changes, &known, now_ms) {
         match renewal {
             Renewal::New(mut new) => {
                 new.id = change_points::insert(&mut tx, &new).await?;
