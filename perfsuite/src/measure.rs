@@ -7,7 +7,7 @@ use crate::checking;
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Evidence, Failure, JobLimits, JobSpec, LoadSuite, Profile, Series, SuiteKind};
+use crate::model::{Evidence, Failure, JobLimits, JobSpec, LoadSuite, Profile, Series, SuiteKind, scenario};
 use crate::observe::{Observer, WithEnd};
 use crate::sandbox::{Limits, Sandbox};
 use crate::suite::criterion::{self, Bench, Inventory, Pace, Until};
@@ -109,6 +109,7 @@ fn measure_watched(job: &Job, observer: &dyn Observer, process_limit: Duration) 
         identical: found.inventory.identical,
         unaffected: found.inventory.unaffected,
         profiles: found.profiles,
+        scenarios: found.scenarios,
         started_ms,
         finished_ms: now_ms(),
         measure_ms: i64::try_from(found.measured.as_millis()).unwrap_or(i64::MAX),
@@ -187,6 +188,7 @@ struct Found {
     series: Vec<Series>,
     calibration: Vec<Series>,
     profiles: Vec<Profile>,
+    scenarios: Vec<scenario::Scenario>,
     failures: Vec<Failure>,
     notes: Vec<String>,
     judged_pairs: u32,
@@ -224,9 +226,11 @@ fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found
         stopped(observer)?;
         let left = ends.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(scenarios.len() - index).unwrap_or(u32::MAX);
-        let measured = load::measure_suite(&context(job, bench, scenario, index, &rule, share)?);
+        let context = context(job, bench, scenario, index, &rule, share)?;
+        let measured = load::measure_suite(&context);
         stopped(observer)?;
         rates.push(measured.rate_per_second);
+        found.scenarios.extend(measured.scenario(&context));
         found.series.extend(measured.series);
         found.failures.extend(measured.failures);
         found.notes.extend(measured.notes);

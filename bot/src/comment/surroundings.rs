@@ -6,7 +6,7 @@ use crate::{
     judgement::{Checks, CommentContext, Level, Performance, ReviewsJudgement, Run, TestsJudgement},
     render::{facts::Facts, markdown::inline, words},
 };
-use perfsuite::model::{Report, Tool};
+use perfsuite::model::{Report, Scenario, Tool};
 
 /// Of a warning, a name of a machine: free text of one line.
 const LINE_MAX_GRAPHEMES: usize = 200;
@@ -154,6 +154,8 @@ pub fn measured(report: &Report, facts: &Facts<'_>, limits: &Limits) -> Vec<Stri
     if let Some((before, after)) = environment.load_before.zip(environment.load_after) {
         lines.push(format!("Load average {before:.1} before, {after:.1} after."));
     }
+    let scenarios = report.scenarios.iter().flat_map(Scenario::in_words);
+    lines.extend(scenarios.take(limits.items).map(|said| format!("{}.", line(&said))));
     lines.extend(
         environment
             .warnings

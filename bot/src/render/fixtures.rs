@@ -8,11 +8,13 @@ use crate::{
     repo_config::CommitsConfig,
 };
 use perfsuite::model::profile::{Cause, FunctionChange, ProfileSummary, Shift, TouchedBy, WorkUnit};
+use perfsuite::model::scenario::{Knee, KneeLimit, Scenario, ScenarioSide};
 use perfsuite::model::{
     Build, Certainty, Comparison, Environment, Failure, FailureReason, Metric, MissingTool, Mode, OneSided,
     Report, Sha, Side, Tool, Unaffected, Verdict, comparison::REPORT_SCHEMA,
 };
 use perfsuite::verdict::comparison::UNBOUNDED;
+use std::collections::BTreeMap;
 
 pub fn sha(digit: char) -> Sha {
     format!("{digit}1b2c3d4e5f60718293a4b5c6d7e8f9012345678").parse().unwrap()
@@ -119,6 +121,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         identical: Vec::new(),
         unaffected: Vec::new(),
         profiles: vec![],
+        scenarios: vec![],
         calibration: Vec::new(),
         environment: Environment {
             hostname: "runner-1".into(),
@@ -160,7 +163,31 @@ pub fn regressed() -> Report {
             profile("routing", "route/match/100000", Some("gateway::route::Table::longest_prefix"), None),
             profile("proxy", "keepalive", None, Some(doubt)),
         ],
+        scenarios: vec![scenario("keepalive")],
         ..report(rows)
+    }
+}
+
+/// A scenario whose head sustains less.
+pub fn scenario(suite: &str) -> Scenario {
+    let side = |rate_per_second: f64, limited_by| ScenarioSide {
+        requests: 374_212,
+        p50_ns: 133_000,
+        p99_ns: 1_210_000,
+        p999_ns: 4_310_000,
+        memory_peak_bytes: Some(6 << 20),
+        latency: String::new(),
+        knee: Some(Knee { rate_per_second, limited_by, relaxed_ns: None, probes: vec![] }),
+    };
+    Scenario {
+        suite: suite.into(),
+        rate_per_second: 25_000.0,
+        p99_limit_ms: 10.0,
+        lateness_p99_ns: 380_000,
+        sides: BTreeMap::from([
+            (Side::Base, side(50_000.0, KneeLimit::Search)),
+            (Side::Head, side(43_100.0, KneeLimit::Server)),
+        ]),
     }
 }
 

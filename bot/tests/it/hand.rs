@@ -122,6 +122,7 @@ pub fn evidence(lease: &Lease, ratio: f64) -> Evidence {
         identical: Vec::new(),
         unaffected: Vec::new(),
         profiles: vec![],
+        scenarios: vec![],
         calibration: vec![one(visits_of(1.0))],
         count_ms: 0,
         checks: None,

@@ -61,6 +61,7 @@ fn evidence(spec: &JobSpec) -> Evidence {
         }],
         calibration: vec![],
         profiles: vec![profile()],
+        scenarios: vec![],
         failures: vec![],
         one_sided: vec![],
         judged_pairs: 1,

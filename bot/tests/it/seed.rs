@@ -370,6 +370,7 @@ pub fn report(rows: Vec<Comparison>) -> Report {
         identical: Vec::new(),
         unaffected: Vec::new(),
         profiles: vec![],
+        scenarios: vec![],
         calibration: vec![Calibration {
             suite: "routing".into(),
             benchmark: BenchmarkId("route/match/1000".into()),

@@ -76,6 +76,7 @@ pub(crate) fn check(job: &Job, spec: &ChecksSpec, observer: &dyn Observer) -> an
         measure_ms: 0,
         count_ms: 0,
         profiles: vec![],
+        scenarios: vec![],
         checks: Some(checked),
     })
 }

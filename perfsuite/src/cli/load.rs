@@ -4,9 +4,10 @@ use super::scenario::scenario;
 use super::text::{in_words, percent, value};
 use super::{Answer, TextOrJson};
 use crate::host;
-use crate::load::wire::{ErrorKind, KneeLimit, KneeResult, encode, encode_compressed};
+use crate::load::wire::{ErrorKind, encode, encode_compressed};
 use crate::model::{
     Comparison, Direction, Failure, JobLimits, Metric, Mode, Side, Verdict, job::Rate, job::Spacing,
+    scenario::Knee,
 };
 use crate::observe::Observer;
 use crate::progress::Bars;
@@ -130,15 +131,19 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<Answer> {
         memory_bytes: args.memory_mib << 20,
         perfsuite: perfsuite_argv().context("cannot tell where this program is")?,
     };
-    let outcome = measure_suite(&context);
-    let mut played = Played::of(&name, &rule, &outcome, begun.elapsed(), sandbox.describe());
-    if args.knee && outcome.failures.is_empty() && !bars.stopped() {
+    let mut outcome = measure_suite(&context);
+    let spent = begun.elapsed();
+    let searched = outcome.knees.len() == Side::BOTH.len();
+    if args.knee && !searched && outcome.failures.is_empty() && !bars.stopped() {
         match knees(&context) {
-            Ok(knees) => played.knees = knees,
-            Err(failure) => played.notes.push(format!("no knee: {}", failure.output)),
+            Ok(knees) => outcome.knees = knees,
+            Err(failure) => outcome.notes.push(format!("no knee: {}", failure.output)),
         }
     }
     bars.finish();
+    let mut played = Played::of(&name, &rule, &outcome, spent, sandbox.describe());
+    let seen = outcome.scenario(&context).map(|seen| seen.in_words()).unwrap_or_default();
+    played.notes.splice(0..0, seen);
     played.notes.extend(busy);
     match args.format {
         TextOrJson::Json => println!("{}", serde_json::to_string(&played)?),
@@ -174,7 +179,7 @@ struct Played<'a> {
     /// CPU time of the generator for a request, sending and receiving.
     generator_cpu_ns: Option<f64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    knees: BTreeMap<Side, KneeResult>,
+    knees: &'a BTreeMap<Side, Knee>,
     failures: &'a [Failure],
     notes: Vec<String>,
     sandbox: String,
@@ -243,7 +248,7 @@ impl<'a> Played<'a> {
             sides: outcome.sides.iter().map(|(of, totals)| (*of, side(totals))).collect(),
             lateness_p99_ns: outcome.lateness_p99_ns,
             generator_cpu_ns: outcome.generator_cpu_ns,
-            knees: BTreeMap::new(),
+            knees: &outcome.knees,
             failures: &outcome.failures,
             notes: outcome.notes.clone(),
             sandbox,
@@ -268,19 +273,6 @@ impl<'a> Played<'a> {
         );
         for row in &self.metrics {
             let _ = writeln!(out, "{}", row.words);
-        }
-        for (side, knee) in &self.knees {
-            let above = match knee.limited_by {
-                KneeLimit::Server => "above it its p99 is over the limit",
-                KneeLimit::Generator => "above it the generator cannot keep its schedule here",
-                KneeLimit::Search => "more was not tried",
-            };
-            let _ = writeln!(
-                out,
-                "{} by itself: {:.0} requests a second; {above}",
-                side.as_str(),
-                knee.rate_per_second
-            );
         }
         for failure in self.failures {
             let side = failure.side.map_or("not measured", Side::as_str);

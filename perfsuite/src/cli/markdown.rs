@@ -1,7 +1,7 @@
 //! A report as Markdown, to be pasted into an issue or a review.
 
 use super::text::{in_words, percent, value};
-use crate::model::{Certainty, Comparison, Metric, Report, Verdict};
+use crate::model::{Certainty, Comparison, Metric, Report, Scenario, Verdict};
 use std::fmt::Write;
 
 /// Rows that are not equal; a longer table is read by programs, which take the JSON.
@@ -54,8 +54,13 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "- {} failed{side}:", code(what))?;
         fenced(out, &failure.output)?;
     }
-    for warning in &report.environment.warnings {
-        writeln!(out, "- {}", plain(warning))?;
+    for said in report
+        .scenarios
+        .iter()
+        .flat_map(Scenario::in_words)
+        .chain(report.environment.warnings.iter().cloned())
+    {
+        writeln!(out, "- {}", plain(&said))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A report as plain text for a terminal.
 
 use super::profile::told::cause_in_words;
-use crate::model::{Certainty, Comparison, Environment, Metric, Report, Side, Unit, Verdict};
+use crate::model::{Certainty, Comparison, Environment, Metric, Report, Scenario, Side, Unit, Verdict};
 use std::fmt::Write;
 
 /// Rows that are equal are counted; the others stand in a table.
@@ -73,8 +73,13 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     for missing in &report.environment.missing {
         writeln!(out, "not shown: {} (install the package {})", missing.hides, missing.package)?;
     }
-    for warning in &report.environment.warnings {
-        writeln!(out, "note: {warning}")?;
+    for said in report
+        .scenarios
+        .iter()
+        .flat_map(Scenario::in_words)
+        .chain(report.environment.warnings.iter().cloned())
+    {
+        writeln!(out, "note: {said}")?;
     }
     Ok(())
 }
@@ -268,6 +273,7 @@ mod tests {
             identical: vec!["gateway/limit".into()],
             unaffected: vec![],
             profiles: vec![],
+            scenarios: vec![],
             calibration: vec![],
             environment: Environment { sandbox: "none: switched off".into(), ..Environment::default() },
             judged_pairs: 4,

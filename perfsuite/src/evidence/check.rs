@@ -5,6 +5,7 @@
 
 mod checked;
 mod profiles;
+mod scenarios;
 
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::{Build, Evidence, JobSpec, Series, Side, Visit};
@@ -63,6 +64,7 @@ pub fn check(evidence: &Evidence, spec: &JobSpec) -> Result<(), Unsound> {
     }
     evidence.calibration.iter().try_for_each(|series| check_series(series, spec))?;
     profiles::check(evidence, spec)?;
+    scenarios::check(evidence, spec)?;
     check_others(evidence, spec)?;
     checked::check(evidence.checks.as_ref(), spec.checks.as_ref())
 }

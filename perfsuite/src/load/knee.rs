@@ -1,6 +1,6 @@
 //! The search for the knee: the largest open-loop rate whose p99 stays under the limit. Pure: probes are run elsewhere.
 
-use super::wire::{KneeLimit, KneeResult, Probe};
+use crate::model::scenario::{Knee, KneeLimit, Probe};
 
 /// Requests a second of the first probe: any HTTP server does this, so that the climb starts on firm ground.
 const START: f64 = 1_000.0;
@@ -88,8 +88,8 @@ impl KneeSearch {
         self.misses = 0;
     }
 
-    pub fn result(self) -> KneeResult {
-        KneeResult {
+    pub fn result(self) -> Knee {
+        Knee {
             rate_per_second: self.held.unwrap_or(0.0),
             limited_by: self.missed.map_or(KneeLimit::Search, |(_, limit)| limit),
             relaxed_ns: self.relaxed_ns,
@@ -106,7 +106,7 @@ mod tests {
     const LIMIT: u64 = 10_000_000;
 
     /// Runs the search against a server that holds up to `capacity`, but for the probes of `unlucky`.
-    fn search(capacity: f64, unlucky: &[usize]) -> KneeResult {
+    fn search(capacity: f64, unlucky: &[usize]) -> Knee {
         let mut search = KneeSearch::new(LIMIT);
         let mut n = 0;
         while let Some(rate) = search.next_rate() {

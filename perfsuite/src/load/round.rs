@@ -10,9 +10,9 @@ use super::{
     lane::nanos,
     schedule::{ScheduleSpec, schedule},
     server::{Readiness, Server, Start},
-    wire::{PLAN_MAX_BYTES, Probe, RoundFailure, RoundOutcome, RoundPlan, RoundResult, RoundTask, Spent},
+    wire::{PLAN_MAX_BYTES, RoundFailure, RoundOutcome, RoundPlan, RoundResult, RoundTask, Spent},
 };
-use crate::model::{FailureReason, Side};
+use crate::model::{FailureReason, Side, scenario::Probe};
 use anyhow::Context;
 use std::{
     collections::BTreeMap,

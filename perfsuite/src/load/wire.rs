@@ -4,6 +4,7 @@ use super::schedule::Spacing;
 use crate::model::{
     FailureReason, Side,
     job::{Protocol, Request},
+    scenario::Knee,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
@@ -74,7 +75,7 @@ pub enum RoundOutcome {
         processes: BTreeMap<Side, u32>,
     },
     Measured(RoundResult),
-    Knee(KneeResult),
+    Knee(Knee),
     Failed(RoundFailure),
 }
 
@@ -124,37 +125,6 @@ pub struct SideResult {
     pub quarters_ns: [u64; 4],
     /// Latencies in nanoseconds: base64 of HDR's V2 encoding.
     pub latency: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KneeResult {
-    /// Zero when the server failed at every rate.
-    pub rate_per_second: f64,
-    /// What ended the search above that rate.
-    pub limited_by: KneeLimit,
-    /// The limit on p99 that was used in place of the asked one, which not even the slowest probe kept.
-    pub relaxed_ns: Option<u64>,
-    pub probes: Vec<Probe>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KneeLimit {
-    /// p99 above the limit, or errors.
-    Server,
-    /// The generator could not keep the schedule: the server may sustain more.
-    Generator,
-    /// The search's own end: time or its largest rate.
-    Search,
-}
-
-/// One step of the search.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    pub rate_per_second: f64,
-    pub p99_ns: u64,
-    pub lateness_p99_ns: u64,
-    pub errors: u64,
 }
 
 /// Why a request brought no good answer.

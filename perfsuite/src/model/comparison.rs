@@ -1,7 +1,8 @@
 //! The verdict's outcome: one row per benchmark and metric, and the report that holds them.
 
 use super::{
-    BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, ProfileSummary, Sha, Unaffected,
+    BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, ProfileSummary, Scenario, Sha,
+    Unaffected,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,9 @@ pub struct Report {
     /// Where the time of some that changed went, the largest change first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileSummary>,
+    /// Of load suites, what their rows do not say: shown, never judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scenarios: Vec<Scenario>,
     pub environment: Environment,
     pub judged_pairs: u32,
     /// False alarms allowed per run.

@@ -1,6 +1,6 @@
 //! What a runner uploads: raw samples, builds, failures, environment; enough to judge again, offline.
 
-use super::{BenchmarkId, Checked, Environment, JobSpec, Metric, Profile, Sha};
+use super::{BenchmarkId, Checked, Environment, JobSpec, Metric, Profile, Scenario, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,9 @@ pub struct Evidence {
     /// Where the time of some that changed went.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<Profile>,
+    /// Of load suites, what their series do not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scenarios: Vec<Scenario>,
     pub started_ms: i64,
     pub finished_ms: i64,
     /// Time spent measuring, without builds; what counting instructions took is part of it.

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod job;
 pub mod metric;
 pub mod profile;
+pub mod scenario;
 pub mod wire;
 
 pub use checks::{Checked, ChecksSpec};
@@ -20,3 +21,4 @@ pub use ids::{BenchmarkId, Fence, JobId, Sha};
 pub use job::{CriterionSuite, JobLimits, JobSpec, LoadSuite, Mode, SuiteKind, SuiteSpec, Trust};
 pub use metric::{Direction, Metric, Unit};
 pub use profile::{Profile, ProfileSummary};
+pub use scenario::Scenario;

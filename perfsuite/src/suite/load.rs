@@ -11,10 +11,11 @@ pub use same::identical;
 pub use totals::Totals;
 
 use crate::{
-    load::wire::{KneeLimit, KneeResult, RoundFailure, RoundOutcome, RoundTask},
+    load::wire::{RoundFailure, RoundOutcome, RoundTask},
     model::{
         BenchmarkId, Failure, FailureReason, LoadSuite, Metric, Series, Side,
         job::Rate,
+        scenario::{Knee, Scenario},
         wire::{Phase, Progress},
     },
     observe::Observer,
@@ -48,6 +49,8 @@ const PROBE_MS: u64 = 500;
 const KNEE_LIMIT_MS: u64 = 18_000;
 /// The same with the server's start.
 const KNEE_TIME: Duration = Duration::from_secs(60);
+/// Least time for a search beside the rounds: all of its probes, and a server's start on a busy machine.
+const KNEE_LEAST: Duration = Duration::from_secs(25);
 /// `rate = "auto"` is this part of the knee: far enough below it that queues are short.
 const SHARE_OF_KNEE: f64 = 0.5;
 /// The least rate, and the one when no probe was good: the rounds then say what is wrong.
@@ -85,7 +88,7 @@ pub struct SideFiles<'a> {
 pub struct LoadOutcome {
     pub series: Vec<Series>,
     pub failures: Vec<Failure>,
-    /// Lines for the environment's warnings and the log: the rate, how it was found, pooled percentiles.
+    /// What speaks against the figures, for the environment's warnings.
     pub notes: Vec<String>,
     /// Requests a second that were sent; zero when none was.
     pub rate_per_second: f64,
@@ -95,6 +98,22 @@ pub struct LoadOutcome {
     pub lateness_p99_ns: u64,
     /// CPU time of the generator for a request.
     pub generator_cpu_ns: Option<f64>,
+    /// How much each side sustains, where the rate was searched.
+    pub knees: BTreeMap<Side, Knee>,
+}
+
+impl LoadOutcome {
+    /// What is kept of it beside the series; `None` where nothing was measured.
+    pub fn scenario(&self, ctx: &LoadContext<'_>) -> Option<Scenario> {
+        let side = |(side, totals): (&Side, &Totals)| (*side, totals.side(self.knees.get(side).cloned()));
+        (!self.sides.is_empty()).then(|| Scenario {
+            suite: ctx.suite.to_owned(),
+            rate_per_second: self.rate_per_second,
+            p99_limit_ms: ctx.load.p99_limit_ms,
+            lateness_p99_ns: self.lateness_p99_ns,
+            sides: self.sides.iter().map(side).collect(),
+        })
+    }
 }
 
 /// The command that answers `upstream` and `load-round`: this executable, which hides them behind a word of its own
@@ -120,8 +139,8 @@ pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
     let begun = Instant::now();
     let deadline = ctx.deadline.min(begun + ctx.limit);
     let mut rng = StdRng::seed_from_u64(ctx.seed);
-    let rate = match rate_of(ctx, &mut rng, &mut outcome.notes) {
-        Ok(rate) => rate,
+    let (rate, knee) = match rate_of(ctx, &mut rng) {
+        Ok(found) => found,
         Err(Halt::Stopped) => return outcome,
         Err(Halt::Failed(failed)) => {
             outcome.failures.push(failed);
@@ -178,12 +197,16 @@ pub fn measure_suite(ctx: &LoadContext<'_>) -> LoadOutcome {
     outcome.generator_cpu_ns = seen.generator_cpu_ns();
     outcome.lateness_p99_ns = seen.lateness_p99_ns().unwrap_or(0);
     outcome.notes.extend(seen.notes(ctx, &outcome.sides));
+    if let Some(knee) = knee {
+        outcome.knees.insert(Side::Base, knee);
+        outcome.knees.extend(heads_knee(ctx, &mut rng).map(|knee| (Side::Head, knee)));
+    }
     outcome.series = seen.into_series(measured_from.elapsed());
     outcome
 }
 
 /// The largest rate that each side by itself sustains with its p99 under the scenario's limit, and the way there.
-pub fn knees(ctx: &LoadContext<'_>) -> Result<BTreeMap<Side, KneeResult>, Failure> {
+pub fn knees(ctx: &LoadContext<'_>) -> Result<BTreeMap<Side, Knee>, Failure> {
     let mut rng = StdRng::seed_from_u64(ctx.seed);
     let mut sides = Side::BOTH;
     sides.shuffle(&mut rng);
@@ -207,6 +230,19 @@ pub fn knees(ctx: &LoadContext<'_>) -> Result<BTreeMap<Side, KneeResult>, Failur
     Ok(knees)
 }
 
+/// The head's, to stand beside the base's; `None` where there is no time left for it, and where it failed: that it is
+/// slower or breaks is for the rounds to say.
+fn heads_knee(ctx: &LoadContext<'_>, rng: &mut StdRng) -> Option<Knee> {
+    if ctx.deadline.saturating_duration_since(Instant::now()) < KNEE_LEAST {
+        return None;
+    }
+    ctx.observer.log(&format!("{}: looking for the rate that the head sustains", ctx.suite));
+    match play(ctx, &[Side::Head], knee_task(ctx), rng.random(), ctx.deadline) {
+        Ok(RoundOutcome::Knee(knee)) => Some(knee),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 fn knee_task(ctx: &LoadContext<'_>) -> RoundTask {
     let p99_limit_ns = (ctx.load.p99_limit_ms.max(0.0) * 1e6) as u64;
     RoundTask::Knee { p99_limit_ns, probe_ms: PROBE_MS, limit_ms: KNEE_LIMIT_MS }
@@ -219,11 +255,11 @@ enum Halt {
     Failed(Failure),
 }
 
-/// The scenario's rate, searched where it says `auto`.
-fn rate_of(ctx: &LoadContext<'_>, rng: &mut StdRng, notes: &mut Vec<String>) -> Result<f64, Halt> {
+/// The scenario's rate; where it says `auto`, with the base's knee, of which it is a part.
+fn rate_of(ctx: &LoadContext<'_>, rng: &mut StdRng) -> Result<(f64, Option<Knee>), Halt> {
     if let Rate::PerSecond(rate) = ctx.load.rate {
         return if rate.is_finite() && rate > 0.0 {
-            Ok(rate)
+            Ok((rate, None))
         } else {
             let output = format!("rate = {rate} is not a number of requests a second");
             Err(Halt::Failed(failure(ctx.suite, None, FailureReason::Refused, &output)))
@@ -233,8 +269,8 @@ fn rate_of(ctx: &LoadContext<'_>, rng: &mut StdRng, notes: &mut Vec<String>) -> 
     match play(ctx, &[Side::Base], knee_task(ctx), rng.random(), ctx.deadline)? {
         RoundOutcome::Knee(knee) => {
             let rate = (knee.rate_per_second * SHARE_OF_KNEE).max(RATE_FALLBACK);
-            notes.push(knee_note(ctx, &knee, rate));
-            Ok(rate)
+            ctx.observer.log(&knee_note(ctx, &knee, rate));
+            Ok((rate, Some(knee)))
         }
         RoundOutcome::Failed(failed) => Err(Halt::Failed(of_round(ctx.suite, failed))),
         RoundOutcome::Measured(_) | RoundOutcome::Ready { .. } => {
@@ -244,23 +280,16 @@ fn rate_of(ctx: &LoadContext<'_>, rng: &mut StdRng, notes: &mut Vec<String>) -> 
     }
 }
 
-fn knee_note(ctx: &LoadContext<'_>, knee: &KneeResult, rate: f64) -> String {
-    let asked = ctx.load.p99_limit_ms;
+fn knee_note(ctx: &LoadContext<'_>, knee: &Knee, rate: f64) -> String {
     if knee.rate_per_second == 0.0 {
-        return format!("{}: the base answered at no rate; {rate:.0} requests a second were used", ctx.suite);
+        return format!("{}: the base answered at no rate; {rate:.0} requests a second are used", ctx.suite);
     }
-    let limit = match knee.relaxed_ns {
-        None => format!("{asked} ms"),
-        Some(ns) => format!("{:.1} ms ({asked} ms was missed here at every rate)", ns as f64 / 1e6),
-    };
-    let above = match knee.limited_by {
-        KneeLimit::Server => "above it the server is too slow",
-        KneeLimit::Generator => "above it the generator cannot keep its schedule on this machine",
-        KneeLimit::Search => "more was not tried",
-    };
     format!(
-        "{}: {rate:.0} requests a second, about half of the {:.0} that the base sustains with a p99 under {limit}; {above}",
-        ctx.suite, knee.rate_per_second
+        "{}: {rate:.0} requests a second, about half of the {:.0} that the base sustains with a p99 under {}; {}",
+        ctx.suite,
+        knee.rate_per_second,
+        knee.limit(ctx.load.p99_limit_ms),
+        knee.limited_by.in_words()
     )
 }
 

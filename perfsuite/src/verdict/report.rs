@@ -49,6 +49,7 @@ pub fn judge(evidence: &Evidence) -> Report {
         unaffected: evidence.unaffected.clone(),
         calibration,
         profiles: evidence.profiles.iter().map(summarise).collect(),
+        scenarios: evidence.scenarios.clone(),
         environment,
         judged_pairs,
         budget: evidence.spec.budget,

@@ -55,6 +55,7 @@ fn evidence() -> Evidence {
         identical: vec![],
         unaffected: vec![],
         profiles: vec![],
+        scenarios: vec![],
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

@@ -265,6 +265,7 @@ fn evidence(spec: &JobSpec) -> Evidence {
         identical: vec!["gateway/route".into()],
         unaffected: vec![],
         profiles: vec![],
+        scenarios: vec![],
         calibration: vec![],
         count_ms: 0,
         checks: None,

@@ -4,7 +4,7 @@ use crate::format;
 use crate::render::facts::{Facts, Names};
 use crate::render::markdown::visible;
 use crate::render::words;
-use perfsuite::model::{Report, Side};
+use perfsuite::model::{Report, Scenario, Side};
 
 /// What the table does not say, in the order in which a reader wants to know it.
 pub(super) fn notes(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> Vec<String> {
@@ -62,6 +62,8 @@ pub(super) fn notes(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> Ve
         let hides = visible(missing.hides.trim_end_matches('.'));
         notes.push(format!("Not shown here: {hides} (install the package {}).", visible(&missing.package)));
     }
+    let scenarios = report.scenarios.iter().flat_map(Scenario::in_words);
+    notes.extend(scenarios.take(LISTED).map(|said| format!("{}.", visible(&said))));
     notes.extend(
         environment
             .warnings

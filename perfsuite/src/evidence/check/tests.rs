@@ -72,6 +72,7 @@ fn sound() -> Evidence {
         identical: vec!["widgets/four".into()],
         unaffected: vec![],
         profiles: vec![],
+        scenarios: vec![],
         started_ms: 1,
         finished_ms: 2,
         measure_ms: 1,

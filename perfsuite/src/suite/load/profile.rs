@@ -20,9 +20,7 @@ const WINDOW_MS: u64 = 2_000;
 
 /// The scenario's rate, searched where it says `auto`, as before a measurement. `None`: it was stopped.
 pub fn rate(ctx: &LoadContext<'_>) -> Option<Result<f64, String>> {
-    let mut notes = Vec::new();
-    let found = super::rate_of(ctx, &mut StdRng::seed_from_u64(ctx.seed), &mut notes);
-    notes.iter().for_each(|note| ctx.observer.log(note));
+    let found = super::rate_of(ctx, &mut StdRng::seed_from_u64(ctx.seed)).map(|(rate, _)| rate);
     match found {
         Ok(rate) => Some(Ok(rate)),
         Err(Halt::Failed(failed)) => Some(Err(failed.output)),

@@ -128,11 +128,9 @@ impl Seen {
         (requests > 0 && spent > 0).then(|| spent as f64 / requests as f64)
     }
 
-    /// What the rows do not say: all rounds' latencies together, memory, and what speaks against the figures.
+    /// What speaks against the figures.
     pub(super) fn notes(&self, ctx: &LoadContext<'_>, totals: &BTreeMap<Side, Totals>) -> Vec<String> {
-        let of_side =
-            |(side, totals): (&Side, &Totals)| format!("{}: {}: {totals}", ctx.suite, side.as_str());
-        let mut notes: Vec<String> = totals.iter().map(of_side).collect();
+        let mut notes = Vec::new();
         for (side, totals) in totals {
             let (suite, side) = (ctx.suite, side.as_str());
             if let Some([first, last]) = totals.behind_ns {
@@ -147,13 +145,6 @@ impl Seen {
                     "{suite}: {side} keeps memory for every request: {bytes:.0} bytes for each in the middle one of the rounds"
                 ));
             }
-        }
-        if let Some(late) = self.lateness_p99_ns() {
-            notes.push(format!(
-                "{}: requests were sent {:.0} µs late at p99, which both sides' latencies contain",
-                ctx.suite,
-                late as f64 / 1e3
-            ));
         }
         if self.results.iter().any(|result| !result.pinned) {
             notes

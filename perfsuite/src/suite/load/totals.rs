@@ -1,10 +1,10 @@
 //! All rounds of one side of a scenario together.
 
-use crate::load::wire::{ErrorKind, SideResult, decode, histogram};
+use crate::load::wire::{ErrorKind, SideResult, decode, encode_compressed, histogram};
+use crate::model::scenario::{Knee, ScenarioSide};
 use crate::verdict::sample::median;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// Memory that a server may keep for each request without a word: caches fill, allocators hold back, and a round has
 /// thousands of requests only.
@@ -70,26 +70,23 @@ impl Totals {
         totals
     }
 
+    pub(super) fn side(&self, knee: Option<Knee>) -> ScenarioSide {
+        ScenarioSide {
+            requests: self.latency.len(),
+            p50_ns: self.latency.value_at_quantile(0.5),
+            p99_ns: self.latency.value_at_quantile(0.99),
+            p999_ns: self.latency.value_at_quantile(0.999),
+            memory_peak_bytes: self.memory_peak_bytes,
+            latency: encode_compressed(&self.latency),
+            knee,
+        }
+    }
+
     /// Memory that is kept for each request, where it is more than servers do.
     pub fn leak_bytes(&self) -> Option<f64> {
         let growth = self.memory_growth_bytes.filter(|bytes| *bytes >= GROWTH_MIN_BYTES)?;
         let requests = self.answered as f64 / self.rounds.max(1) as f64;
         Some(growth / requests.max(1.0)).filter(|bytes| *bytes > KEPT_BYTES_MAX)
-    }
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let us = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e3;
-        write!(
-            f,
-            "p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs of {} requests; memory peak {:.1} MiB",
-            us(0.5),
-            us(0.99),
-            us(0.999),
-            self.latency.len(),
-            self.memory_peak_bytes.unwrap_or(0) as f64 / f64::from(1 << 20),
-        )
     }
 }
 
@@ -125,7 +122,9 @@ mod tests {
         assert_eq!(totals.errors, [(ErrorKind::Status, 3)].into());
         assert_eq!((totals.memory_peak_bytes, totals.memory_growth_bytes), (Some(300), Some(100.0)));
         assert_eq!((totals.leak_bytes(), totals.behind_ns), (None, None));
-        assert!(totals.to_string().starts_with("p50 200"), "{totals}");
+        let side = totals.side(None);
+        assert_eq!((side.requests, side.memory_peak_bytes), (1500, Some(300)));
+        assert!((1_999_000..2_002_000).contains(&side.p99_ns), "{side:?}");
     }
 
     #[test]
