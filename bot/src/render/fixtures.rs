@@ -8,7 +8,7 @@ use crate::{
     repo_config::CommitsConfig,
 };
 use perfsuite::model::profile::{Cause, FunctionChange, ProfileSummary, Shift, TouchedBy, WorkUnit};
-use perfsuite::model::scenario::{Knee, KneeLimit, Scenario, ScenarioSide};
+use perfsuite::model::scenario::{Knee, KneeLimit, Percentile, Scenario, ScenarioSide};
 use perfsuite::model::{
     Build, Certainty, Comparison, Environment, Failure, FailureReason, Metric, MissingTool, Mode, OneSided,
     Report, Sha, Side, Tool, Unaffected, Verdict, comparison::REPORT_SCHEMA,
@@ -172,9 +172,11 @@ pub fn regressed() -> Report {
 pub fn scenario(suite: &str) -> Scenario {
     let side = |rate_per_second: f64, limited_by| ScenarioSide {
         requests: 374_212,
-        p50_ns: 133_000,
-        p99_ns: 1_210_000,
-        p999_ns: 4_310_000,
+        percentiles: vec![
+            Percentile { share: 0.5, ns: 133_000 },
+            Percentile { share: 0.99, ns: 1_210_000 },
+            Percentile { share: 0.999, ns: 4_310_000 },
+        ],
         memory_peak_bytes: Some(6 << 20),
         latency: String::new(),
         knee: Some(Knee { rate_per_second, limited_by, relaxed_ns: None, probes: vec![] }),

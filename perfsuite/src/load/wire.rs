@@ -17,6 +17,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// Latencies are kept from 1 ns to a minute, with three digits: 0.1 % wide, 230 KiB a side.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 const LATENCY_DIGITS: u8 = 3;
+/// HDR's V2 encoding begins with its cookie, the length of the counts, an offset, digits, the lowest and the highest value
+/// and a ratio, all of them big-endian.
+const HEADER_BYTES: usize = 40;
+const PLAIN: u32 = 0x1c84_9313;
 /// One round's result: two histograms of at most 20,000 two-byte counters, in base64, and change.
 pub const RESULT_MAX_BYTES: usize = 1 << 20;
 /// A plan: commands and request templates.
@@ -274,10 +278,19 @@ pub fn encode_compressed(histogram: &Histogram<u64>) -> String {
     }
 }
 
-/// The inverse of [`encode`] and of [`encode_compressed`]; `None` when it is not one.
+/// The inverse of [`encode`], of histograms with the bounds of [`histogram`] alone; `None` when it is not one. What comes
+/// was in a stranger's hands, and the library believes its header: it reserves what that says will follow.
 pub fn decode(text: &str) -> Option<Histogram<u64>> {
     let bytes = STANDARD.decode(text).ok()?;
-    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let length = u32::from_be_bytes(*header[4..].first_chunk()?);
+    let digits = u32::from_be_bytes(*header[12..].first_chunk()?);
+    let high = u64::from_be_bytes(*header[24..].first_chunk()?);
+    let sound = usize::try_from(length).ok()? == bytes.len() - HEADER_BYTES
+        && digits == u32::from(LATENCY_DIGITS)
+        && high == LATENCY_MAX_NS
+        && u32::from_be_bytes(*header.first_chunk()?) == PLAIN;
+    sound.then(|| Deserializer::new().deserialize(&mut bytes.as_slice()).ok())?
 }
 
 #[cfg(test)]
@@ -297,9 +310,24 @@ mod tests {
         assert_eq!(decode(&text).unwrap(), sent);
         let compressed = encode_compressed(&sent);
         assert!(compressed.starts_with("HISTFAAA"), "as logs of HdrHistogram have it: {:.20}", compressed);
-        assert_eq!(decode(&compressed).unwrap(), sent);
+        let bytes = STANDARD.decode(&compressed).unwrap();
+        let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+        assert_eq!(read, sent);
+        assert!(decode(&compressed).is_none(), "nobody can say how much it will be");
         assert!(2 * text.len() < RESULT_MAX_BYTES, "{} bytes", text.len());
         assert!(decode("no").is_none());
+    }
+
+    #[test]
+    fn a_header_that_promises_more_than_comes_reserves_nothing() {
+        let sound = STANDARD.decode(encode(&histogram())).unwrap();
+        for (at, byte) in [(0, 0), (4, 0xff), (12, 1), (24, 0x7f)] {
+            let mut forged = sound.clone();
+            forged[at] = byte;
+            assert!(decode(&STANDARD.encode(&forged)).is_none(), "byte {at}");
+        }
+        assert!(decode(&STANDARD.encode(&sound[..30])).is_none());
+        assert!(decode(&STANDARD.encode(&sound)).is_some());
     }
 
     #[test]

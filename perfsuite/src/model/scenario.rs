@@ -23,15 +23,32 @@ pub struct Scenario {
 pub struct ScenarioSide {
     /// With an outcome, good or bad.
     pub requests: u64,
-    pub p50_ns: u64,
-    pub p99_ns: u64,
-    pub p999_ns: u64,
+    /// From the least on.
+    pub percentiles: Vec<Percentile>,
     pub memory_peak_bytes: Option<u64>,
-    /// Base64 of HDR Histogram's compressed V2 encoding, in nanoseconds.
+    /// All latencies, in evidence: base64 of HDR Histogram's V2 encoding, in nanoseconds.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub latency: String,
     /// Where the rate was searched, and there was time for this side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knee: Option<Knee>,
+}
+
+/// A part of the requests was answered within a time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Percentile {
+    /// From 0 to 1.
+    pub share: f64,
+    pub ns: u64,
+}
+
+/// The parts that are told: steps of an eighth of a power of ten from the slow end, up to 99.9 %, and the half.
+pub fn shares() -> Vec<f64> {
+    const STEPS: i32 = 24;
+    let mut shares: Vec<f64> = (0..=STEPS).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 8.0)).collect();
+    shares.push(0.5);
+    shares.sort_by(f64::total_cmp);
+    shares
 }
 
 /// The largest open-loop rate whose p99 stays under the limit, and the way there.
@@ -77,6 +94,14 @@ impl KneeLimit {
     }
 }
 
+impl ScenarioSide {
+    /// Within which this part of the requests was answered, in nanoseconds.
+    pub fn within(&self, share: f64) -> Option<u64> {
+        let close = |percentile: &&Percentile| (percentile.share - share).abs() < 1e-6;
+        self.percentiles.iter().find(close).map(|percentile| percentile.ns)
+    }
+}
+
 impl Knee {
     /// The limit that was used, in words.
     pub fn limit(&self, asked_ms: f64) -> String {
@@ -106,19 +131,14 @@ impl Scenario {
                 knee.limited_by.in_words()
             )
         }));
-        let us = |ns: u64| ns as f64 / 1e3;
         words.extend(self.sides.iter().map(|(side, seen)| {
             let memory = seen.memory_peak_bytes.map_or(String::new(), |bytes| {
                 format!("; memory peak {:.1} MiB", bytes as f64 / f64::from(1 << 20))
             });
-            format!(
-                "{suite}: {}: p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs of {} requests{memory}",
-                side.as_str(),
-                us(seen.p50_ns),
-                us(seen.p99_ns),
-                us(seen.p999_ns),
-                seen.requests,
-            )
+            let within = |(name, share)| Some(format!("{name} {:.0} µs", seen.within(share)? as f64 / 1e3));
+            let parts: Vec<String> =
+                [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)].into_iter().filter_map(within).collect();
+            format!("{suite}: {}: {} of {} requests{memory}", side.as_str(), parts.join(", "), seen.requests)
         }));
         words
     }

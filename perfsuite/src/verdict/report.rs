@@ -5,8 +5,8 @@ use super::sample::Moments;
 use super::sequential::{Decision, Rule};
 use crate::model::comparison::REPORT_SCHEMA;
 use crate::model::{
-    Calibration, Certainty, Comparison, Evidence, Metric, Mode, Report, Series, SuiteSpec, Unaffected,
-    Verdict,
+    Calibration, Certainty, Comparison, Evidence, Metric, Mode, Report, Scenario, Series, Side, SuiteSpec,
+    Unaffected, Verdict, scenario::ScenarioSide,
 };
 use crate::profile::summarise;
 use std::cmp::Ordering;
@@ -49,7 +49,7 @@ pub fn judge(evidence: &Evidence) -> Report {
         unaffected: evidence.unaffected.clone(),
         calibration,
         profiles: evidence.profiles.iter().map(summarise).collect(),
-        scenarios: evidence.scenarios.clone(),
+        scenarios: evidence.scenarios.iter().map(without_histograms).collect(),
         environment,
         judged_pairs,
         budget: evidence.spec.budget,
@@ -109,6 +109,14 @@ fn mode_of(suites: &[SuiteSpec], series: &Series, metric: Metric) -> Mode {
         .iter()
         .find(|suite| suite.name == series.suite)
         .map_or_else(|| Mode::of_metric(metric), |suite| suite.mode_of(&series.benchmark.0, metric))
+}
+
+/// A report has percentiles; whoever wants all latencies reads the evidence.
+fn without_histograms(scenario: &Scenario) -> Scenario {
+    let side = |(side, seen): (&Side, &ScenarioSide)| {
+        (*side, ScenarioSide { latency: String::new(), ..seen.clone() })
+    };
+    Scenario { sides: scenario.sides.iter().map(side).collect(), ..scenario.clone() }
 }
 
 fn left_out(series: &Series) -> Option<String> {

@@ -2,11 +2,14 @@
 
 use super::{Unsound, is_measure, known_suite, name, quoted, refuse};
 use crate::load::knee::PROBES_MAX;
+use crate::load::wire::RESULT_MAX_BYTES;
 use crate::model::scenario::{Knee, Scenario, ScenarioSide};
 use crate::model::{Evidence, JobSpec};
 
-/// A histogram of a side: runners' have 20,000 counters of two bytes at most, compressed.
-const LATENCY_MAX_BYTES: usize = 128 << 10;
+/// A histogram of a side, of which a round's result holds two.
+const LATENCY_MAX_BYTES: usize = RESULT_MAX_BYTES / 2;
+/// Runners tell some twenty.
+const PERCENTILES_MAX: usize = 200;
 /// Of all scenarios of a run: more than any configuration has.
 const SCENARIOS_MAX: usize = 200;
 
@@ -40,6 +43,9 @@ fn check_scenario(scenario: &Scenario, spec: &JobSpec) -> Result<(), Unsound> {
     if knees().any(|knee| knee.probes.len() > PROBES_MAX) {
         return refuse(format!("{} has a search of more than {PROBES_MAX} steps", quoted(&scenario.suite)));
     }
+    if scenario.sides.values().any(|side| side.percentiles.len() > PERCENTILES_MAX) {
+        return refuse(format!("{} has more than {PERCENTILES_MAX} percentiles", quoted(&scenario.suite)));
+    }
     if scenario.sides.values().any(|side| side.latency.len() > LATENCY_MAX_BYTES) {
         return refuse(format!(
             "{} has a histogram of more than {LATENCY_MAX_BYTES} bytes",
@@ -54,25 +60,23 @@ fn figures(knee: &Knee) -> impl Iterator<Item = f64> {
     probes.chain([knee.rate_per_second, knee.relaxed_ns.unwrap_or_default() as f64])
 }
 
-fn latencies(side: &ScenarioSide) -> [f64; 3] {
-    [side.p50_ns, side.p99_ns, side.p999_ns].map(|ns| ns as f64)
+fn latencies(side: &ScenarioSide) -> impl Iterator<Item = f64> {
+    side.percentiles.iter().flat_map(|percentile| [percentile.share, percentile.ns as f64])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Side;
-    use crate::model::scenario::{KneeLimit, Probe};
+    use crate::model::scenario::{KneeLimit, Percentile, Probe};
 
     fn sound() -> Scenario {
         let probe = Probe { rate_per_second: 1_000.0, p99_ns: 1, lateness_p99_ns: 1, errors: 0 };
         let side = ScenarioSide {
             requests: 10,
-            p50_ns: 1,
-            p99_ns: 2,
-            p999_ns: 3,
+            percentiles: vec![Percentile { share: 0.5, ns: 1 }],
             memory_peak_bytes: None,
-            latency: "HISTFAAA".into(),
+            latency: String::new(),
             knee: Some(Knee {
                 rate_per_second: 1_000.0,
                 limited_by: KneeLimit::Search,
@@ -104,7 +108,9 @@ mod tests {
             is_refused(|scenario, _| scenario.suite = "other".into()),
             is_refused(|scenario, _| scenario.rate_per_second = f64::NAN),
             is_refused(|scenario, _| scenario.p99_limit_ms = -1.0),
-            is_refused(|_, side| side.p99_ns = u64::MAX),
+            is_refused(|_, side| side.percentiles[0].ns = u64::MAX),
+            is_refused(|_, side| side.percentiles[0].share = -0.5),
+            is_refused(|_, side| side.percentiles = vec![side.percentiles[0]; PERCENTILES_MAX + 1]),
             is_refused(|_, side| side.latency = "x".repeat(LATENCY_MAX_BYTES + 1)),
             is_refused(|_, side| {
                 if let Some(knee) = &mut side.knee {

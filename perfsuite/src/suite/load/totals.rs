@@ -1,7 +1,7 @@
 //! All rounds of one side of a scenario together.
 
-use crate::load::wire::{ErrorKind, SideResult, decode, encode_compressed, histogram};
-use crate::model::scenario::{Knee, ScenarioSide};
+use crate::load::wire::{ErrorKind, SideResult, decode, encode, histogram};
+use crate::model::scenario::{Knee, Percentile, ScenarioSide, shares};
 use crate::verdict::sample::median;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -73,11 +73,12 @@ impl Totals {
     pub(super) fn side(&self, knee: Option<Knee>) -> ScenarioSide {
         ScenarioSide {
             requests: self.latency.len(),
-            p50_ns: self.latency.value_at_quantile(0.5),
-            p99_ns: self.latency.value_at_quantile(0.99),
-            p999_ns: self.latency.value_at_quantile(0.999),
+            percentiles: shares()
+                .into_iter()
+                .map(|share| Percentile { share, ns: self.latency.value_at_quantile(share) })
+                .collect(),
             memory_peak_bytes: self.memory_peak_bytes,
-            latency: encode_compressed(&self.latency),
+            latency: encode(&self.latency),
             knee,
         }
     }
@@ -124,7 +125,9 @@ mod tests {
         assert_eq!((totals.leak_bytes(), totals.behind_ns), (None, None));
         let side = totals.side(None);
         assert_eq!((side.requests, side.memory_peak_bytes), (1500, Some(300)));
-        assert!((1_999_000..2_002_000).contains(&side.p99_ns), "{side:?}");
+        assert!((1_999_000..2_002_000).contains(&side.within(0.99).unwrap()), "{side:?}");
+        assert!(side.within(0.5).is_some() && side.within(0.999).is_some());
+        assert_eq!(decode(&side.latency).unwrap(), totals.latency);
     }
 
     #[test]
