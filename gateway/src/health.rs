@@ -5,9 +5,11 @@ use crate::config::Health;
 use crate::stream::Stream;
 use crate::upstream::Pool;
 use crate::worker::Shared;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_local;
@@ -38,6 +40,8 @@ impl Streak {
 /// Runs for as long as the process does.
 pub async fn run(shared: Arc<Shared>) {
     let mut due: HashMap<u64, Instant> = HashMap::new();
+    // An instance is asked again only once it has answered, or its time has run out.
+    let asked = Rc::new(RefCell::new(HashSet::new()));
     loop {
         let active = shared.active.load_full();
         let now = Instant::now();
@@ -46,12 +50,18 @@ pub async fn run(shared: Arc<Shared>) {
             let Some(rule) = &upstream.health else { continue };
             for instance in &upstream.instances {
                 let at = due.get(&instance.id.0).copied().unwrap_or(now);
-                if at > now {
+                if at > now || asked.borrow().contains(&instance.id.0) {
                     next.insert(instance.id.0, at);
                     continue;
                 }
                 next.insert(instance.id.0, now + rule.interval);
-                spawn_local(ask(shared.clone(), upstream.name.clone(), instance.clone(), rule.clone()));
+                asked.borrow_mut().insert(instance.id.0);
+                let (asked, id) = (asked.clone(), instance.id.0);
+                let asking = ask(shared.clone(), upstream.name.clone(), instance.clone(), rule.clone());
+                spawn_local(async move {
+                    asking.await;
+                    asked.borrow_mut().remove(&id);
+                });
             }
         }
         due = next;

@@ -217,6 +217,8 @@ async fn tick(worker: Rc<Worker>) {
     loop {
         sleep(TICK).await;
         *worker.clock.borrow_mut() = Clock::read();
+        // A thread without requests lets go of a configuration that is no longer in force, too.
+        worker.view();
     }
 }
 

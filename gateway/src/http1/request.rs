@@ -1,6 +1,6 @@
 //! The head of a request: parsed strictly, and refused wherever two readers could see two requests.
 
-use super::field::{Known, Options};
+use super::field::{Known, Options, members};
 use super::framing::{BadFraming, Framing, Lengths};
 use super::scan::BadLine;
 use crate::path::PATH_MAX_BYTES;
@@ -181,9 +181,8 @@ impl<'b> RequestHead<'_, 'b> {
         }
         // Of HTTP/1.0, and without a body, an expectation is to be ignored (RFC 9110, section 10.1.1).
         self.expects_continue &= has_body && self.is_http_11;
-        if !self.options.upgrade || !self.is_http_11 || has_body {
-            self.upgrade = None;
-        }
+        let goes_on = self.options.upgrade && self.is_http_11 && !has_body;
+        self.upgrade = self.upgrade.filter(|protocols| goes_on && !members(protocols).any(is_http));
         Ok(())
     }
 
@@ -199,6 +198,13 @@ impl<'b> RequestHead<'_, 'b> {
         self.host = self.host.or(Some(text));
         Ok(())
     }
+}
+
+/// Whether a protocol to change to is HTTP itself, or TLS below it. What is asked for within it would pass
+/// every route and every limit unseen, so it is never passed on.
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 struct Target<'b> {
@@ -347,6 +353,10 @@ mod tests {
         let get = "GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n";
         assert_eq!(is(&format!("{get}connection: Upgrade\r\n\r\n")), (false, true));
         assert_eq!(is(&format!("{get}\r\n")), (false, false));
+        for http in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "TLS/1.0"] {
+            let get = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: {http}\r\n\r\n");
+            assert_eq!(is(&get), (false, false), "{http}");
+        }
     }
 
     #[test]

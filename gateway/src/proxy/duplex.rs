@@ -30,6 +30,7 @@ pub(super) struct Asking<'a> {
     /// The client wants to go on after this request.
     pub(super) keeps: bool,
     pub(super) deadline: Instant,
+    pub(super) overdue: Failure,
     pub(super) remove: &'a [String],
     pub(super) set: &'a [(String, String)],
     /// Whether a status that says to try elsewhere is to be taken as a failure.
@@ -177,7 +178,7 @@ impl Duplex<'_> {
         let waits_for_client = self.up.state == Sending::FromClient;
         let total = match waits_for_client && !self.down.has_begun {
             true => Failure::ClientSlow,
-            false => Failure::RequestTimeout,
+            false => self.asking.overdue,
         };
         let of_up = match self.up.state {
             Sending::ToUpstream => Some((self.up.moved + timeouts.upstream_write, Failure::WriteTimeout)),

@@ -16,7 +16,7 @@ use crate::upstream::{ConnectError, Open};
 use crate::worker::Worker;
 use std::future::poll_fn;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// What becomes of the client's connection.
 pub(super) enum After {
@@ -232,21 +232,22 @@ impl<'a> Exchange<'a> {
             Some(open) => Ok(open),
             None => {
                 self.upstream.counts.of(worker.thread).connections.add(1);
-                worker.pool.connect(&instance.address, &server.timeouts).await
+                let opening = worker.pool.connect(&instance.address, &server.timeouts);
+                match timeout_at(self.plan.deadline, opening).await {
+                    Ok(opened) => opened.map_err(|error| {
+                        let (upstream, address) = (&self.upstream.name, &instance.address);
+                        tracing::debug!(upstream, %address, ?error, "no connection");
+                        of_connecting(&error)
+                    }),
+                    Err(_) => Err(self.plan.overdue),
+                }
             }
         };
         let open = match open {
             Ok(open) => open,
-            Err(error) => {
-                tracing::debug!(upstream = self.upstream.name, address = %instance.address, ?error, "no connection");
-                let failed = Failed {
-                    failure: of_connecting(&error),
-                    has_begun: false,
-                    was_stale: false,
-                    sent_bytes: 0,
-                };
-                settle((self.upstream, self.route), permit, Err(failed.failure), &worker, Instant::now());
-                return Err(failed);
+            Err(failure) => {
+                settle((self.upstream, self.route), permit, Err(failure), &worker, Instant::now());
+                return Err(Failed { failure, has_begun: false, was_stale: false, sent_bytes: 0 });
             }
         };
         self.talk(instance, open, is_kept, permit, &worker).await
@@ -273,6 +274,7 @@ impl<'a> Exchange<'a> {
             is_http_11: self.plan.is_http_11,
             keeps: self.plan.keeps,
             deadline: self.plan.deadline,
+            overdue: self.plan.overdue,
             remove: &self.route.response_fields.remove,
             set: &self.route.response_fields.set,
             tries_elsewhere,

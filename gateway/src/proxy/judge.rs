@@ -48,6 +48,8 @@ pub(super) struct Plan {
     pub(super) expects_continue: bool,
     pub(super) body: Body,
     pub(super) deadline: Instant,
+    /// What it is when the deadline has passed.
+    pub(super) overdue: Failure,
     /// Of what the upstream balances by, if it does.
     pub(super) hash: u64,
 }
@@ -169,7 +171,7 @@ impl Judging<'_> {
         let upstream = self.share(shares);
         let max_bytes = active.server.limits.body_bytes;
         let body = Body::new(head.framing, Form::Same, max_bytes).map_err(|_| Refusal::BodyTooLarge)?;
-        let deadline = self.deadline(head, route, account.started)?;
+        let (deadline, overdue) = self.deadline(head, route, account.started)?;
         self.write(head, &path, route, deadline, account, out);
         Ok(Decided::Pass(Box::new(Plan {
             route: id,
@@ -185,6 +187,7 @@ impl Judging<'_> {
             expects_continue: head.expects_continue,
             body,
             deadline,
+            overdue,
             hash: self.hash(upstream, head, &path),
         })))
     }
@@ -240,8 +243,14 @@ impl Judging<'_> {
     }
 
     /// When the request has to be over: by our bound, or earlier if the client says so.
-    fn deadline(&self, head: &RequestHead<'_, '_>, route: &Route, now: Instant) -> Result<Instant, Refusal> {
-        let mut left = route.request_timeout.unwrap_or(self.active.server.timeouts.request);
+    fn deadline(
+        &self,
+        head: &RequestHead<'_, '_>,
+        route: &Route,
+        now: Instant,
+    ) -> Result<(Instant, Failure), Refusal> {
+        let ours = route.request_timeout.unwrap_or(self.active.server.timeouts.request);
+        let mut left = ours;
         if head.seen.has(Known::RequestDeadline) {
             let said = head.field("x-request-deadline").and_then(decimal);
             let said = said.map(|unix_ms| unix_ms.saturating_sub(self.worker.unix_ms(now)));
@@ -250,9 +259,11 @@ impl Judging<'_> {
         if head.seen.has(Known::GrpcTimeout) {
             left = left.min(head.field("grpc-timeout").and_then(grpc_timeout).unwrap_or(left));
         }
+        // An upstream is not to blame for a time that the client chose: else a client could open breakers.
+        let overdue = if left < ours { Failure::ClientDeadline } else { Failure::RequestTimeout };
         match left.is_zero() {
-            true => Err(Refusal::Failed(Failure::RequestTimeout)),
-            false => Ok(now + left),
+            true => Err(Refusal::Failed(overdue)),
+            false => Ok((now + left, overdue)),
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) enum Failure {
     PauseTimeout,
     /// The whole request took too long.
     RequestTimeout,
+    /// It took longer than its client was willing to wait.
+    ClientDeadline,
     /// The upstream closed the connection without an answer.
     Closed,
     BadResponse(BadResponse),
@@ -65,7 +67,11 @@ impl Failure {
     pub(super) fn is_of_upstream(self) -> bool {
         !matches!(
             self,
-            Failure::ClientSlow | Failure::ClientGone | Failure::ClientStalled | Failure::BadBody(_)
+            Failure::ClientSlow
+                | Failure::ClientGone
+                | Failure::ClientStalled
+                | Failure::ClientDeadline
+                | Failure::BadBody(_)
         )
     }
 
@@ -74,7 +80,8 @@ impl Failure {
             Failure::Dns | Failure::Connect | Failure::Closed => 502,
             Failure::BadResponse(_) | Failure::BrokeOff(_) => 502,
             Failure::DnsTimeout | Failure::ConnectTimeout | Failure::WriteTimeout => 504,
-            Failure::ResponseTimeout | Failure::PauseTimeout | Failure::RequestTimeout => 504,
+            Failure::ResponseTimeout | Failure::PauseTimeout => 504,
+            Failure::RequestTimeout | Failure::ClientDeadline => 504,
             Failure::Unavailable(status) => status,
             Failure::ClientSlow => 408,
             Failure::ClientGone | Failure::ClientStalled => 499,
@@ -92,7 +99,7 @@ impl Failure {
             Failure::WriteTimeout => "the upstream did not take the request in time",
             Failure::ResponseTimeout => "no answer from the upstream in time",
             Failure::PauseTimeout => "the upstream paused for too long",
-            Failure::RequestTimeout => "the request took too long",
+            Failure::RequestTimeout | Failure::ClientDeadline => "the request took too long",
             Failure::Closed => "the upstream broke off without an answer",
             Failure::BadResponse(bad) => bad.reason(),
             Failure::BrokeOff(_) => "the upstream broke off its response",
