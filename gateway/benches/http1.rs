@@ -30,6 +30,7 @@ fn heads(c: &mut Criterion) {
             request_id: "0123456789abcdef0000000000000001",
             forwarded: false,
             deadline: Some(Deadline { unix_ms: 1_741_082_400_000, left_ms: 60_000 }),
+            trailers: false,
             remove: &[],
             set: &[],
         };

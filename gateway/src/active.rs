@@ -6,12 +6,14 @@
 use crate::balance;
 use crate::breaker::{Admission, Breaker, Outcome, Permit, Rule, State};
 use crate::config::{
-    AccessLog, Action, Address, Balance, Config, Fields, Health, Limit, LimitBy, Retry, Rewrite, Server,
+    AccessLog, Action, Address, Balance, Config, Fields, Health, Limit, LimitBy, Protocol, Retry, Rewrite,
+    Server, UpstreamTls,
 };
 use crate::health::Streak;
 use crate::limit::{Decision, Key, Limiter};
 use crate::metrics::{InstanceCounts, RouteCounts, Striped, UpstreamCounts};
 use crate::route::{Condition, Table};
+use crate::tls::{Outward, Tls};
 use crate::upstream::InstanceId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -22,6 +24,8 @@ use std::time::Duration;
 pub struct Active {
     pub server: Server,
     pub access_log: AccessLog,
+    /// Of the listener for TLS, if there is one.
+    pub tls: Option<Arc<Tls>>,
     pub table: Table,
     /// By [`crate::route::RouteId`].
     pub routes: Vec<Route>,
@@ -54,6 +58,11 @@ pub struct Upstream {
     pub name: String,
     /// At least one.
     pub instances: Vec<Arc<Instance>>,
+    pub protocol: Protocol,
+    /// None: it is spoken to in the clear.
+    pub tls: Option<Arc<Outward>>,
+    /// What that was loaded for.
+    secured: Option<UpstreamTls>,
     pub balance: Balance,
     pub retry: Option<Retry>,
     pub health: Option<Health>,
@@ -183,7 +192,10 @@ impl Active {
         };
         let upstream = |upstream: crate::config::Upstream| {
             let known = upstreams_before.get(upstream.name.as_str());
-            let known_instances = known.map_or(&[][..], |known| &known.instances);
+            // Spoken to in another way, an address is another instance: no connection of the old is used for it.
+            let same =
+                known.filter(|known| known.protocol == upstream.protocol && known.secured == upstream.tls);
+            let known_instances = same.map_or(&[][..], |known| &known.instances);
             let instance = |(address, weight): (Address, u32)| {
                 let known = known_instances.iter().find(|instance| instance.address == address);
                 Instance::keep_or_new(address, weight, upstream.breaker, known, threads)
@@ -191,6 +203,9 @@ impl Active {
             let weighted = upstream.addresses.into_iter().zip(upstream.weights);
             Upstream {
                 instances: weighted.map(instance).collect(),
+                protocol: upstream.protocol,
+                tls: None,
+                secured: upstream.tls,
                 balance: upstream.balance,
                 retry: upstream.retry,
                 health: upstream.health,
@@ -203,10 +218,20 @@ impl Active {
         Active {
             server: config.server,
             access_log: config.access_log,
+            tls: None,
             table,
             routes: config.routes.into_iter().map(route).collect(),
             upstreams: config.upstreams.into_iter().map(upstream).collect(),
         }
+    }
+
+    /// The same, with what was loaded for TLS: of its listener, and of each upstream.
+    pub fn with_tls(mut self, tls: Option<Arc<Tls>>, outward: Vec<Option<Arc<Outward>>>) -> Active {
+        self.tls = tls;
+        for (upstream, outward) in self.upstreams.iter_mut().zip(outward) {
+            upstream.tls = outward;
+        }
+        self
     }
 }
 

@@ -4,9 +4,11 @@
 
 mod check;
 mod check_route;
+mod check_tls;
 mod check_upstream;
 mod file;
 pub mod rewrite;
+mod spanned;
 
 use self::rewrite::Template;
 use crate::{breaker, limit, route};
@@ -46,8 +48,78 @@ pub struct Server {
     pub ready_path: Option<String>,
     /// Whether upstreams get a `Forwarded` field even where no hop before began it.
     pub forwarded: bool,
+    /// Whether HTTP/2 is offered to clients: in TLS, and to those that begin with it (prior knowledge).
+    pub http2: bool,
+    pub tls: Option<Tls>,
     pub limits: Limits,
     pub timeouts: Timeouts,
+}
+
+/// A listener for TLS, besides the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub listen: SocketAddr,
+    /// At least one.
+    pub certificates: Vec<Certificate>,
+    /// None: clients are not asked for certificates.
+    pub clients: Option<TlsClients>,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The names that it is shown for; no two certificates have one in common.
+    pub hosts: Vec<route::HostPattern>,
+    /// The certificate, and those that lead from it to an authority.
+    pub chain: PlacedPath,
+    pub key: PlacedPath,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsClients {
+    /// The authorities whose certificates are taken.
+    pub ca: PlacedPath,
+    pub auth: ClientAuth,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    Required,
+    /// A client may show none; one that is not valid is refused all the same.
+    Optional,
+}
+
+/// A place in the file. Both counts start at 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Place {
+    fn of(text: &str, offset: usize) -> Place {
+        let before = &text[..text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+
+    pub fn error(self, message: impl Into<String>) -> ConfigError {
+        ConfigError { line: self.line, column: self.column, message: message.into() }
+    }
+}
+
+/// Another file that the configuration names, relative to its own folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedPath {
+    pub path: PathBuf,
+    pub place: Place,
+}
+
+impl PlacedPath {
+    /// What is wrong with the file.
+    pub fn error(&self, message: impl fmt::Display) -> ConfigError {
+        self.place.error(format!("`{}` {message}", self.path.display()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +136,14 @@ pub struct Limits {
     pub upstream_idle: usize,
     /// Keys that one limiter remembers.
     pub limiter_keys: usize,
+    /// Requests under way over one connection of HTTP/2.
+    pub streams: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From the start of a connection to the end of TLS's handshake.
+    pub tls_handshake: Duration,
     /// From the end of one request, or the start of a connection, to the whole head of the next.
     pub client_header: Duration,
     /// How long a client may take none of the bytes that wait for it.
@@ -117,6 +193,9 @@ pub struct Upstream {
     pub addresses: Vec<Address>,
     /// As many, each at least 1.
     pub weights: Vec<u32>,
+    pub protocol: Protocol,
+    /// None: in the clear.
+    pub tls: Option<UpstreamTls>,
     pub balance: Balance,
     /// Of each instance.
     pub breaker: Option<breaker::Rule>,
@@ -126,6 +205,33 @@ pub struct Upstream {
     pub in_flight_max: Option<u32>,
     /// How long an instance that came back is given less than its share.
     pub slow_start: Duration,
+}
+
+/// TLS to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The authorities whose certificates are taken.
+    pub ca: PlacedPath,
+    /// The name that certificates must be for. None: that of the address; an address without a name has one here.
+    pub server_name: Option<String>,
+    /// What the gateway shows.
+    pub own: Option<OwnCertificate>,
+    pub place: Place,
+}
+
+/// A certificate that is shown to upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    pub chain: PlacedPath,
+    pub key: PlacedPath,
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    /// With prior knowledge (RFC 9113, section 3.3), or as agreed on in TLS.
+    Http2,
 }
 
 /// Which instance is asked.
@@ -300,13 +406,7 @@ impl std::error::Error for ConfigError {}
 
 impl ConfigError {
     fn at(text: &str, offset: usize, message: impl Into<String>) -> ConfigError {
-        let before = &text[..text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        ConfigError {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: message.into(),
-        }
+        Place::of(text, offset).error(message)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What has to hold for any bytes: the property of the fuzz target `gateway_framing`, and of a test that needs no
-//! fuzzer.
+//! What has to hold for any bytes: the properties of the fuzz targets `gateway_framing` and `gateway_http2`, and of
+//! tests that need no fuzzer.
 
 #![allow(clippy::panic, reason = "a property that does not hold ends the process, as it should")]
 
@@ -10,6 +10,8 @@ use crate::http1::onward::{self, Back, Hop, Target};
 use crate::http1::request;
 use crate::http1::response::{self, Asked};
 use crate::http1::scan::HeadScan;
+use crate::http2::{Carried, text};
+use http::header::{self, HeaderName, HeaderValue};
 use std::mem::MaybeUninit;
 
 const FIELDS: usize = 64;
@@ -42,6 +44,48 @@ pub fn framing(data: &[u8]) {
     }
 }
 
+/// A request of HTTP/2 becomes one request of HTTP/1, that of its pseudo-header fields and with no more fields than
+/// it had; or it is refused. The first byte says whether it has a body, the first line has method and target, each
+/// other line a field.
+///
+/// # Panics
+///
+/// When it does not hold.
+pub fn http2(data: &[u8]) {
+    let Some((kind, bytes)) = data.split_first() else { return };
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let first = std::str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
+    let (method, uri) = first.split_once(' ').unwrap_or((first, "/"));
+    let Ok(mut request) = http::Request::builder().method(method).uri(uri).body(()) else { return };
+    for line in lines.take(FIELDS) {
+        let at = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let (name, value) = (&line[..at], line.get(at + 1..).unwrap_or_default());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    let (parts, ()) = request.into_parts();
+    let mut out = Vec::new();
+    let Ok(carried) = text::request(&mut out, &parts, kind % 2 == 0) else { return };
+    let scanned = HeadScan::default().advance(&out);
+    assert_eq!(scanned, Ok(Some(out.len())), "the head ends elsewhere: {}", String::from_utf8_lossy(&out));
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_ONWARD];
+    let Ok(head) = request::parse(&out, &mut slots) else { return };
+    assert_eq!(head.method, parts.method.as_str());
+    assert_eq!(Some(head.path), parts.uri.path_and_query().map(|target| target.path()));
+    assert_eq!(head.query, parts.uri.query());
+    let field = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    assert_eq!(head.host, parts.uri.authority().map(|authority| authority.as_str()).or(field));
+    // A host and a framing may have been added.
+    assert!(head.fields.len() <= parts.headers.len() + 2);
+    match carried {
+        Carried::Nothing => assert!(matches!(head.framing, Framing::Empty | Framing::Length(0))),
+        Carried::Length(length) => assert_eq!(head.framing, Framing::Length(length)),
+        Carried::Chunks => assert_eq!(head.framing, Framing::Chunked),
+    }
+    assert!(head.upgrade.is_none() && !head.options.close && !head.options.names_more);
+}
+
 #[derive(Debug, PartialEq)]
 enum Seen {
     Message {
@@ -68,6 +112,7 @@ fn requests(bytes: &[u8], step: usize, fields: usize) -> Vec<Seen> {
             request_id: "own",
             forwarded: true,
             deadline: None,
+            trailers: false,
             remove: &[],
             set: &[],
         };
@@ -172,6 +217,12 @@ mod tests {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\ngrpc-status: 0\r\n\r\nHTTP/1.0 204 X\r\n\r\n",
     ];
 
+    const REQUESTS: [&str; 3] = [
+        "GET http://x.example:80/a?b\naccept: */*\ncookie: a=1\ncookie: b=2\nx: y",
+        "POST http://x/\ncontent-length: 5\nte: trailers\nhost: x\ntransfer-encoding: chunked",
+        "PUT /a/b\nhost: x\nconnection: close, x\nupgrade: h2c\nexpect: 100-continue",
+    ];
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
@@ -193,6 +244,26 @@ mod tests {
                 }
             }
             super::framing(&[&[kind, step][..], &bytes].concat());
+        }
+
+        #[test]
+        fn translation_holds_for_seeds_with_faults(
+            seed in 0usize..3,
+            kind in any::<u8>(),
+            faults in prop::collection::vec((any::<u16>(), prop::sample::select(b"\r\n:; 0/aA,\0\t-?#@*".to_vec()), 0u8..3), 0..4),
+        ) {
+            let mut bytes = REQUESTS[seed].as_bytes().to_vec();
+            for (at, byte, how) in faults {
+                let at = usize::from(at) % bytes.len();
+                match how {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ => {
+                        bytes.remove(at);
+                    }
+                }
+            }
+            super::http2(&[&[kind][..], &bytes].concat());
         }
     }
 }

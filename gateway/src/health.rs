@@ -1,7 +1,7 @@
 //! Asks instances whether they are well, beside the data path, and tells it when that changes.
 
-use crate::active::Instance;
-use crate::config::Health;
+use crate::active::{Active, Instance, Upstream};
+use crate::config::{Health, Server};
 use crate::stream::Stream;
 use crate::upstream::Pool;
 use crate::worker::Shared;
@@ -46,9 +46,9 @@ pub async fn run(shared: Arc<Shared>) {
         let active = shared.active.load_full();
         let now = Instant::now();
         let mut next = HashMap::new();
-        for upstream in active.upstreams.iter().filter(|upstream| upstream.health.is_some()) {
+        for (of_upstream, upstream) in active.upstreams.iter().enumerate() {
             let Some(rule) = &upstream.health else { continue };
-            for instance in &upstream.instances {
+            for (of_instance, instance) in upstream.instances.iter().enumerate() {
                 let at = due.get(&instance.id.0).copied().unwrap_or(now);
                 if at > now || asked.borrow().contains(&instance.id.0) {
                     next.insert(instance.id.0, at);
@@ -57,7 +57,8 @@ pub async fn run(shared: Arc<Shared>) {
                 next.insert(instance.id.0, now + rule.interval);
                 asked.borrow_mut().insert(instance.id.0);
                 let (asked, id) = (asked.clone(), instance.id.0);
-                let asking = ask(shared.clone(), upstream.name.clone(), instance.clone(), rule.clone());
+                let of = (of_upstream, of_instance);
+                let asking = ask(shared.clone(), active.clone(), of, rule.clone());
                 spawn_local(async move {
                     asking.await;
                     asked.borrow_mut().remove(&id);
@@ -69,21 +70,23 @@ pub async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn ask(shared: Arc<Shared>, upstream: String, instance: Arc<Instance>, rule: Health) {
-    let answer = timeout(rule.timeout, probe(&instance, &rule.path)).await;
+async fn ask(shared: Arc<Shared>, active: Arc<Active>, of: (usize, usize), rule: Health) {
+    let upstream = &active.upstreams[of.0];
+    let instance = &upstream.instances[of.1];
+    let asking = probe(upstream, instance, &active.server, &rule.path);
+    let answer = timeout(rule.timeout, asking).await;
     let well = matches!(answer, Ok(Ok(200..=399)));
     let changed = instance.take_answer(well, &rule, shared.epoch.elapsed().as_millis() as u64);
     if let Some(well) = changed {
         let address = &instance.address;
-        tracing::warn!(upstream, %address, well, ?answer, "the health of an instance changed");
+        tracing::warn!(upstream = upstream.name, %address, well, ?answer, "the health of an instance changed");
     }
 }
 
 /// The status that a request for the path has.
-async fn probe(instance: &Instance, path: &str) -> io::Result<u16> {
+async fn probe(upstream: &Upstream, instance: &Instance, server: &Server, path: &str) -> io::Result<u16> {
     // A pool of its own: what is asked here says as much about connecting as about answering.
-    let bound = Duration::from_secs(3600);
-    let opened = Pool::default().open(&instance.address, bound, bound).await;
+    let opened = Pool::default().connect(upstream, instance, server).await;
     let mut stream = opened.map_err(|error| io::Error::other(format!("{error:?}")))?.stream;
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: gateway-health\r\nconnection: close\r\n\r\n",

@@ -19,11 +19,17 @@ pub mod active;
 mod admin;
 mod clock;
 mod health;
+mod http2;
 pub mod metrics;
 pub mod proxy;
 pub mod reload;
 pub mod server;
 mod stream;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 mod upstream;
 pub mod worker;

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use gateway::config::Address;
-use gateway::reload::Source;
+use gateway::reload::{Loaded, Source};
 use gateway::server::{Options, Running, start};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
 }
 
 fn check(file: PathBuf) -> anyhow::Result<()> {
-    let (_, config) = Source::open(&Options { config: file.clone(), ..Options::default() })?;
+    let (_, Loaded { config, .. }) = Source::open(&Options { config: file.clone(), ..Options::default() })?;
     let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
     println!("{}: valid, {routes} routes, {upstreams} upstreams", file.display());
     Ok(())
@@ -106,8 +106,9 @@ fn serve(run: Run) -> anyhow::Result<()> {
         // Before the start, so that no signal comes too early.
         let (hangup, end) = (signal(SignalKind::hangup())?, Ends::watch()?);
         let running = start(&options)?;
-        let admin = running.admin.map(|admin| admin.to_string()).unwrap_or_else(|| "off".into());
-        tracing::info!(listen = %running.listen, admin, "listening");
+        let or_off = |address: Option<SocketAddr>| address.map_or_else(|| "off".into(), |at| at.to_string());
+        let (tls, admin) = (or_off(running.listen_tls), or_off(running.admin));
+        tracing::info!(listen = %running.listen, tls, admin, "listening");
         until_end(running, hangup, end).await
     })
 }

@@ -75,20 +75,32 @@ const LATENCY_BOUNDS: [(u64, &str); 14] = [
 pub struct RouteCounts {
     /// By the first digit of the status, less one.
     classes: [Counter; 5],
-    /// By [`LATENCY_BOUNDS`], and one for all above.
-    latencies: [Counter; LATENCY_BOUNDS.len() + 1],
-    latency_sum_us: Counter,
+    latency: Histogram,
     pub limited: Counter,
+}
+
+/// How long something took, how often.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// By [`LATENCY_BOUNDS`], and one for all above.
+    buckets: [Counter; LATENCY_BOUNDS.len() + 1],
+    sum_us: Counter,
+}
+
+impl Histogram {
+    pub fn record(&self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS.iter().position(|(bound_us, _)| us <= *bound_us);
+        self.buckets[bucket.unwrap_or(LATENCY_BOUNDS.len())].add(1);
+        self.sum_us.add(us);
+    }
 }
 
 impl RouteCounts {
     pub fn request(&self, status: u16, duration: Duration) {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BOUNDS.iter().position(|(bound_us, _)| us <= *bound_us);
         self.classes[class].add(1);
-        self.latencies[bucket.unwrap_or(LATENCY_BOUNDS.len())].add(1);
-        self.latency_sum_us.add(us);
+        self.latency.record(duration);
     }
 }
 
@@ -134,6 +146,10 @@ pub struct UpstreamCounts {
     pub connect_timeout: Counter,
     pub response_timeout: Counter,
     pub broken: Counter,
+    /// From the wish for a new connection to the connection, with the look-up of its name.
+    pub connect: Histogram,
+    /// From there to the head of the answer.
+    pub first_byte: Histogram,
 }
 
 /// Of one instance, on one thread.
@@ -149,6 +165,48 @@ pub struct InstanceCounts {
 pub struct ThreadCounts {
     pub connections_open: Counter,
     pub connections: Counter,
+    pub http2_connections: Counter,
+    pub tls_handshakes: Counter,
+    pub tls_failed: Counter,
+    pub tls_timed_out: Counter,
+    timeouts: [Counter; Phase::ALL.len()],
+}
+
+impl ThreadCounts {
+    pub fn timed_out(&self, phase: Phase) {
+        self.timeouts[phase as usize].add(1);
+    }
+}
+
+/// What may take too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    ClientHeader,
+    ClientBody,
+    ClientWrite,
+    Dns,
+    Connect,
+    UpstreamTls,
+    UpstreamWrite,
+    ResponseHeader,
+    ResponseBody,
+    Request,
+}
+
+impl Phase {
+    /// In order, as in the configuration.
+    const ALL: [(Phase, &str); 10] = [
+        (Phase::ClientHeader, "client_header"),
+        (Phase::ClientBody, "client_body"),
+        (Phase::ClientWrite, "client_write"),
+        (Phase::Dns, "dns"),
+        (Phase::Connect, "connect"),
+        (Phase::UpstreamTls, "upstream_tls"),
+        (Phase::UpstreamWrite, "upstream_write"),
+        (Phase::ResponseHeader, "response_header"),
+        (Phase::ResponseBody, "response_body"),
+        (Phase::Request, "request"),
+    ];
 }
 
 #[derive(Debug)]
@@ -205,14 +263,7 @@ pub fn render(metrics: &Metrics, active: &Active) -> String {
     let seconds = "gateway_request_duration_seconds";
     family(&mut out, seconds, "histogram", "Time from a request's head to the last byte of its response.");
     for (route, counts) in &used {
-        let mut below = 0;
-        for (bucket, bound) in LATENCY_BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]).enumerate() {
-            below += counts.sum(|stripe| &stripe.latencies[bucket]);
-            line(&mut out, &format!("{seconds}_bucket"), &format!("route=\"{route}\",le=\"{bound}\""), below);
-        }
-        let sum_us = counts.sum(|stripe| &stripe.latency_sum_us);
-        line(&mut out, &format!("{seconds}_sum"), &format!("route=\"{route}\""), sum_us as f64 / 1e6);
-        line(&mut out, &format!("{seconds}_count"), &format!("route=\"{route}\""), below);
+        histogram(&mut out, (seconds, &format!("route=\"{route}\"")), counts, |stripe| &stripe.latency);
     }
     family(&mut out, "gateway_limited_total", "counter", "Requests refused by a route's limiter.");
     for (route, counts) in &used {
@@ -224,6 +275,10 @@ pub fn render(metrics: &Metrics, active: &Active) -> String {
     out
 }
 
+/// One of a thread's counters.
+type PickThread = fn(&ThreadCounts) -> &Counter;
+/// One of an upstream's phases.
+type PickPhase = fn(&UpstreamCounts) -> &Histogram;
 /// One of an upstream's counters.
 type PickUpstream = fn(&UpstreamCounts) -> &Counter;
 
@@ -244,6 +299,16 @@ fn upstreams(out: &mut String, active: &Active) {
         for (kind, counter) in kinds {
             let labels = format!("upstream=\"{}\",kind=\"{kind}\"", upstream.name);
             line(out, "gateway_upstream_errors_total", &labels, upstream.counts.sum(counter));
+        }
+    }
+    let phases = "gateway_upstream_phase_seconds";
+    family(out, phases, "histogram", "Time to a new connection, and from there to the head of the answer.");
+    for upstream in active.upstreams.iter().filter(|upstream| !upstream.counts.is_unused()) {
+        let picks: [(&str, PickPhase); 2] =
+            [("connect", |stripe| &stripe.connect), ("first_byte", |stripe| &stripe.first_byte)];
+        for (phase, pick) in picks {
+            let labels = format!("upstream=\"{}\",phase=\"{phase}\"", upstream.name);
+            histogram(out, (phases, &labels), &upstream.counts, pick);
         }
     }
     let counters: [(&str, &str, PickUpstream); 4] = [
@@ -283,6 +348,23 @@ fn process(out: &mut String, metrics: &Metrics, active: &Active) {
     line(out, "gateway_connections", "", metrics.threads.sum(|stripe| &stripe.connections_open));
     family(out, "gateway_connections_total", "counter", "Client connections accepted.");
     line(out, "gateway_connections_total", "", metrics.threads.sum(|stripe| &stripe.connections));
+    family(out, "gateway_timeouts_total", "counter", "Waits that ran out, by phase; of each attempt.");
+    for (phase, name) in Phase::ALL {
+        let count = metrics.threads.sum(|stripe| &stripe.timeouts[phase as usize]);
+        line(out, "gateway_timeouts_total", &format!("phase=\"{name}\""), count);
+    }
+    family(out, "gateway_http2_connections_total", "counter", "Client connections that spoke HTTP/2.");
+    line(out, "gateway_http2_connections_total", "", metrics.threads.sum(|stripe| &stripe.http2_connections));
+    let tls = "gateway_tls_handshakes_total";
+    family(out, tls, "counter", "Handshakes with clients, by outcome.");
+    let outcomes: [(&str, PickThread); 3] = [
+        ("done", |stripe| &stripe.tls_handshakes),
+        ("failed", |stripe| &stripe.tls_failed),
+        ("timeout", |stripe| &stripe.tls_timed_out),
+    ];
+    for (outcome, counter) in outcomes {
+        line(out, tls, &format!("outcome=\"{outcome}\""), metrics.threads.sum(counter));
+    }
     family(out, "gateway_config_routes", "gauge", "Routes of the configuration in force.");
     line(out, "gateway_config_routes", "", active.routes.len());
     family(out, "gateway_config_reloads_total", "counter", "Changes of the configuration file, by outcome.");
@@ -299,6 +381,23 @@ fn process(out: &mut String, metrics: &Metrics, active: &Active) {
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// The lines of one histogram, which has a name and labels.
+fn histogram<T: Default>(
+    out: &mut String,
+    (name, labels): (&str, &str),
+    counts: &Striped<T>,
+    pick: impl Fn(&T) -> &Histogram,
+) {
+    let mut below = 0;
+    for (bucket, bound) in LATENCY_BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]).enumerate() {
+        below += counts.sum(|stripe| &pick(stripe).buckets[bucket]);
+        line(out, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), below);
+    }
+    let sum_us = counts.sum(|stripe| &pick(stripe).sum_us);
+    line(out, &format!("{name}_sum"), labels, sum_us as f64 / 1e6);
+    line(out, &format!("{name}_count"), labels, below);
 }
 
 /// Names that come from the configuration hold nothing that would need an escape.

@@ -1,4 +1,5 @@
-//! One client connection of HTTP/1, a request at a time: receive, judge, exchange, answer, account.
+//! One client connection of HTTP/1, or one stream of HTTP/2 in its shape, a request at a time: receive, judge,
+//! exchange, answer, account.
 //!
 //! One task drives the client's socket and the upstream's. Between requests a connection holds no buffer.
 
@@ -16,8 +17,10 @@ use self::refusal::{Answer, Refusal};
 use crate::http1::buffer::Buffer;
 use crate::http1::request::BadRequest;
 use crate::http1::scan::HeadScan;
+use crate::http2::{self, Io, PREFACE_HEAD, Served};
+use crate::metrics::Phase;
 use crate::path::PATH_MAX_BYTES;
-use crate::stream::Stream;
+use crate::stream::{Stream, Wire};
 use crate::timer::Timer;
 use crate::worker::Worker;
 use std::future::poll_fn;
@@ -43,23 +46,52 @@ const LINGER: Duration = Duration::from_secs(2);
 /// And how much of what it still sends is looked at.
 const LINGER_MAX_BYTES: usize = 1024 * 1024;
 
-/// Serves a client until its connection ends.
-pub async fn serve(worker: &Rc<Worker>, stream: Stream, client: Client) {
-    let mut connection = Connection {
-        worker: worker.clone(),
-        stream,
-        client: Rc::new(client),
-        buffer: None,
-        timer: Timer::default(),
-        since: Instant::now(),
+/// Serves a client until its connection ends. `speaks` is what both sides have agreed on, if they have.
+pub async fn serve(worker: &Rc<Worker>, wire: Wire, client: Client, speaks: Speaks) {
+    let client = Rc::new(client);
+    let mut connection = match speaks {
+        // In a box, as below: a connection of HTTP/1 that waits is not to be as large as one of HTTP/2.
+        Speaks::Http2 => return Box::pin(http2::serve(worker.clone(), Io::new(wire, None), client)).await,
+        Speaks::Http1 => Connection::new(worker, Stream::Wire(wire), &client),
+        Speaks::Unknown => {
+            let mut connection = Connection::new(worker, Stream::Wire(wire), &client);
+            connection.may_be_http2 = worker.view().active().server.http2;
+            connection
+        }
     };
-    while let Some(received) = connection.receive().await {
-        match connection.answer(received).await {
-            Then::Next => {}
-            Then::Close => return,
-            Then::Linger => return connection.linger().await,
+    if let Ended::Http2 = connection.run().await
+        && let (Stream::Wire(wire), before) = (connection.stream, connection.buffer)
+    {
+        Box::pin(http2::serve(worker.clone(), Io::new(wire, before), client)).await;
+    }
+}
+
+/// Serves one stream of HTTP/2, whose head has been read.
+pub async fn serve_stream(
+    worker: Rc<Worker>,
+    served: Served,
+    client: Rc<Client>,
+    head: Result<Buffer, BadRequest>,
+) {
+    let mut connection = Connection::new(&worker, Stream::Served(Box::new(served)), &client);
+    match head {
+        Ok(head) => {
+            connection.buffer = Some(head);
+            connection.run().await;
+        }
+        Err(bad) => {
+            connection.answer(Received::Bad(bad)).await;
         }
     }
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    Http1,
+    Http2,
+    /// Its first bytes tell.
+    Unknown,
 }
 
 pub(crate) struct Connection {
@@ -71,6 +103,14 @@ pub(crate) struct Connection {
     timer: Timer,
     /// The end of the request before, or the start.
     since: Instant,
+    /// Nothing has come yet, and what comes may be HTTP/2.
+    may_be_http2: bool,
+}
+
+enum Ended {
+    Done,
+    /// The client speaks HTTP/2; what it has said lies in the buffer.
+    Http2,
 }
 
 /// What came.
@@ -80,17 +120,52 @@ enum Received {
     Bad(BadRequest),
     /// The head did not come whole in its time.
     TooSlow,
+    Http2,
 }
 
 /// What becomes of the connection.
 enum Then {
     Next,
     Close,
+    /// Close without a farewell: the client is to see that something is missing.
+    BreakOff,
     /// Close, but let the client read what it was told first.
     Linger,
 }
 
 impl Connection {
+    fn new(worker: &Rc<Worker>, stream: Stream, client: &Rc<Client>) -> Connection {
+        Connection {
+            worker: worker.clone(),
+            stream,
+            client: client.clone(),
+            buffer: None,
+            timer: Timer::default(),
+            since: Instant::now(),
+            may_be_http2: false,
+        }
+    }
+
+    async fn run(&mut self) -> Ended {
+        while let Some(received) = self.receive().await {
+            if let Received::Http2 = received {
+                return Ended::Http2;
+            }
+            self.may_be_http2 = false;
+            match self.answer(received).await {
+                Then::Next => {}
+                Then::Close => break,
+                Then::BreakOff => return Ended::Done,
+                Then::Linger => {
+                    self.linger().await;
+                    return Ended::Done;
+                }
+            }
+        }
+        self.stream.farewell();
+        Ended::Done
+    }
+
     /// Waits for the whole head of a request. None when there will be no more.
     async fn receive(&mut self) -> Option<Received> {
         let mut scan = HeadScan::default();
@@ -137,6 +212,9 @@ impl Connection {
             Some(_) => {}
         }
         match scan.advance(bytes) {
+            Ok(Some(length)) if self.may_be_http2 && bytes[..length] == *PREFACE_HEAD => {
+                Some(Received::Http2)
+            }
             Ok(Some(length)) if length <= header_bytes => Some(Received::Head(length)),
             Ok(None) if bytes.len() <= header_bytes => None,
             Ok(_) => {
@@ -178,6 +256,9 @@ impl Connection {
                 Received::Bad(bad) => Refusal::Bad(bad),
                 _ => Refusal::HeadTooSlow,
             };
+            if let Refusal::HeadTooSlow = refusal {
+                self.worker.shared.metrics.threads.of(self.worker.thread).timed_out(Phase::ClientHeader);
+            }
             let mut account = Account::open_unread(&self.worker, &self.worker.view(), &self.client);
             return self.refuse(&mut account, refusal, Then::Linger).await;
         };
@@ -191,6 +272,7 @@ impl Connection {
                 match exchange.run().await {
                     After::Next => Then::Next,
                     After::Close => Then::Close,
+                    After::BreakOff => Then::BreakOff,
                     After::Linger => Then::Linger,
                     After::Refuse(refusal, then) => self.refuse(&mut account, refusal, then).await,
                 }
@@ -212,7 +294,7 @@ impl Connection {
     async fn refuse(&mut self, account: &mut Account, refusal: Refusal, then: Then) -> Then {
         account.reason = Some(refusal.reason());
         if refusal.is_of_a_client_that_left() {
-            return Then::Close;
+            return Then::BreakOff;
         }
         self.tell(account, &refusal.answer(), then).await
     }
@@ -222,12 +304,15 @@ impl Connection {
         let then = if self.worker.is_stopping() && matches!(then, Then::Next) { Then::Close } else { then };
         account.status = answer.status;
         let closes = !matches!(then, Then::Next);
-        let bytes = answer.bytes(account.is_head, closes, &self.worker.date());
-        account.body_bytes = answer.body_bytes(account.is_head);
+        let bytes = match account.is_grpc {
+            true => answer.grpc(closes, &self.worker.date()),
+            false => answer.bytes(account.is_head, closes, &self.worker.date()),
+        };
+        account.body_bytes = if account.is_grpc { 0 } else { answer.body_bytes(account.is_head) };
         let bound = account.view().active().server.timeouts.client_write;
         match self.write_all(&bytes, bound).await {
             true => then,
-            false => Then::Close,
+            false => Then::BreakOff,
         }
     }
 
@@ -244,7 +329,11 @@ impl Connection {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            Poll::Ready(true)
+            match self.stream.poll_flush(cx) {
+                Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+                Poll::Pending if self.timer.has_passed(cx, end) => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }

@@ -1,12 +1,11 @@
 //! The running gateway: its threads and listeners, from the start to the end of the drain.
 
 use crate::access_log::{AccessLog, Writer};
-use crate::active::Active;
 use crate::admin;
 use crate::config::Address;
 use crate::metrics::Metrics;
 use crate::reload::Source;
-use crate::worker::{self, Shared, bind_advice};
+use crate::worker::{self, Listeners, Shared, bind_advice};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -43,6 +42,7 @@ pub enum Command {
 /// A gateway that serves. Dropped, it stops without waiting; [`Running::stop`] waits.
 pub struct Running {
     pub listen: SocketAddr,
+    pub listen_tls: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     commands: mpsc::Sender<Command>,
@@ -53,11 +53,18 @@ pub struct Running {
 
 /// Starts all threads; when this returns, the listeners accept.
 pub fn start(options: &Options) -> anyhow::Result<Running> {
-    let (source, config) = Source::open(options)?;
+    let (source, loaded) = Source::open(options)?;
+    let config = &loaded.config;
     let threads =
         config.server.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let listeners = listeners(config.server.listen, threads)?;
-    let listen = listeners[0].local_addr().context("no address of the listener")?;
+    let (plain, listen) = listeners(config.server.listen, threads)?;
+    let (for_tls, listen_tls) = match &config.server.tls {
+        Some(tls) => {
+            let (listeners, listen) = listeners(tls.listen, threads)?;
+            (listeners, Some(listen))
+        }
+        None => (Vec::new(), None),
+    };
     let admin_listener = match config.server.admin {
         Some(address) => Some(bind(address, Reuse::No)?),
         None => None,
@@ -66,7 +73,7 @@ pub fn start(options: &Options) -> anyhow::Result<Running> {
         admin_listener.as_ref().map(TcpListener::local_addr).transpose().context("no admin address")?;
     let (log, log_writer) = AccessLog::start(&config.access_log.output)?;
     let shared = Arc::new(Shared {
-        active: ArcSwap::from_pointee(Active::build(config, None, threads)),
+        active: ArcSwap::from_pointee(loaded.activate(None, threads)),
         metrics: Metrics::new(threads),
         log,
         seed: RandomState::new().hash_one("limit"),
@@ -77,15 +84,17 @@ pub fn start(options: &Options) -> anyhow::Result<Running> {
     let (stop, stopped) = watch::channel(false);
     let (commands, received) = mpsc::channel(COMMANDS);
     let mut proxy_threads = Vec::with_capacity(threads);
-    for (number, listener) in listeners.into_iter().enumerate() {
+    let mut for_tls = for_tls.into_iter();
+    for (number, plain) in plain.into_iter().enumerate() {
+        let listeners = Listeners { plain, tls: for_tls.next() };
         let (shared, stopped) = (shared.clone(), stopped.clone());
         let name = format!("proxy-{number}");
-        let body = move || worker::run(number, shared, listener, stopped);
+        let body = move || worker::run(number, shared, listeners, stopped);
         proxy_threads.push(thread::Builder::new().name(name).spawn(body).context("no thread to serve with")?);
     }
     let body = move || admin::run(shared, admin_listener, source, received, stopped);
     let admin_thread = thread::Builder::new().name("admin".into()).spawn(body).context("no admin thread")?;
-    Ok(Running { listen, admin, stop, commands, proxy_threads, admin_thread, log_writer })
+    Ok(Running { listen, listen_tls, admin, stop, commands, proxy_threads, admin_thread, log_writer })
 }
 
 impl Running {
@@ -107,15 +116,15 @@ impl Running {
     }
 }
 
-/// A listener for each thread on one address; the kernel spreads the connections over them.
-fn listeners(address: SocketAddr, threads: usize) -> anyhow::Result<Vec<TcpListener>> {
+/// A listener for each thread on one address, and the address; the kernel spreads the connections over them.
+fn listeners(address: SocketAddr, threads: usize) -> anyhow::Result<(Vec<TcpListener>, SocketAddr)> {
     let first = bind(address, Reuse::Port)?;
     let bound = first.local_addr().context("no address of the listener")?;
     let mut listeners = vec![first];
     for _ in 1..threads {
         listeners.push(bind(bound, Reuse::Port)?);
     }
-    Ok(listeners)
+    Ok((listeners, bound))
 }
 
 /// Whether several sockets of this process share the port.

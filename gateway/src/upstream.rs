@@ -1,9 +1,13 @@
-//! Connections to upstreams: opened within bounds, kept alive in a pool of one thread.
+//! Connections to upstreams: opened within bounds, kept alive in a pool of one thread. One of HTTP/1 is kept while
+//! nobody uses it, one of HTTP/2 is shared by all who do.
 //!
 //! Nothing here is shared between threads, so taking and returning a connection costs no lock.
 
-use crate::config::{Address, Timeouts};
-use crate::stream::Stream;
+use crate::active::{Instance, Upstream};
+use crate::config::{Address, Protocol, Server};
+use crate::http2::{self, Line};
+use crate::stream::{Stream, Wire};
+use crate::tls;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -42,6 +46,7 @@ type ById<T> = HashMap<InstanceId, T, BuildHasherDefault<IdHasher>>;
 #[derive(Debug, Default)]
 pub struct Pool {
     idle: RefCell<ById<Vec<Idle>>>,
+    lines: RefCell<ById<Vec<Shared>>>,
     names: RefCell<HashMap<Arc<str>, Resolved>>,
 }
 
@@ -52,10 +57,17 @@ struct Idle {
     to: Option<Named>,
 }
 
-impl Idle {
-    fn leads_by(&self, name: &Arc<str>) -> bool {
-        self.to.as_ref().is_some_and(|to| to.name == *name)
-    }
+/// A connection of HTTP/2.
+#[derive(Debug)]
+struct Shared {
+    line: Line,
+    /// When it was asked for last.
+    since: Instant,
+    to: Option<Named>,
+}
+
+fn leads_by(to: &Option<Named>, name: &Arc<str>) -> bool {
+    to.as_ref().is_some_and(|to| to.name == *name)
 }
 
 /// Where a name led when a connection was opened; it may lead elsewhere by now.
@@ -98,8 +110,21 @@ impl Pool {
         None
     }
 
+    /// A stream over a connection that has room for one more.
+    pub fn ask(&self, instance: &Instance, now: Instant) -> Option<Open> {
+        let mut lines = self.lines.borrow_mut();
+        let shared = lines.get_mut(&instance.id)?;
+        let shared = shared.iter_mut().find(|shared| !shared.line.is_gone() && shared.line.has_room())?;
+        shared.since = now;
+        let stream = Stream::Asked(Box::new(shared.line.ask(&instance.host())));
+        Some(Open { stream, to: shared.to.clone() })
+    }
+
     /// Only after the whole response was read and the whole request was sent.
     pub fn put(&self, id: InstanceId, open: Open, now: Instant, most: usize) {
+        if let Stream::Asked(_) = open.stream {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         let of_instance = idle.entry(id).or_default();
         if of_instance.len() < most {
@@ -124,12 +149,22 @@ impl Pool {
             });
             !of_instance.is_empty()
         });
+        self.lines.borrow_mut().retain(|_, of_instance| {
+            of_instance.retain(|shared| {
+                let is_young = now.saturating_duration_since(shared.since) < idle_max;
+                let is_used = !shared.line.is_idle() || is_young;
+                // One that nobody keeps ends with the last request over it.
+                is_used && !shared.line.is_gone() && leads_on(&shared.to)
+            });
+            !of_instance.is_empty()
+        });
     }
 
     /// Asks for every name anew that connections are kept to. A name that has no answer now keeps its last.
     pub async fn refresh_names(&self, bound: Duration) {
         let kept = |name: &Arc<str>| {
-            let mut idle = self.idle.borrow().values().flatten().any(|idle| idle.leads_by(name));
+            let mut idle = self.idle.borrow().values().flatten().any(|idle| leads_by(&idle.to, name));
+            idle |= self.lines.borrow().values().flatten().any(|shared| leads_by(&shared.to, name));
             idle |= self.names.borrow().get(name).is_some_and(|known| known.at.elapsed() < NAME_HOLDS);
             idle
         };
@@ -148,28 +183,52 @@ impl Pool {
         }
     }
 
-    /// A new connection.
-    pub async fn connect(&self, address: &Address, timeouts: &Timeouts) -> Result<Open, ConnectError> {
-        self.open(address, timeouts.dns, timeouts.connect).await
+    /// A stream over a new connection, which others may share if it is of HTTP/2.
+    pub async fn connect(
+        &self,
+        upstream: &Upstream,
+        instance: &Instance,
+        server: &Server,
+    ) -> Result<Open, ConnectError> {
+        let bounds = Bounds { dns: server.timeouts.dns, connect: server.timeouts.connect };
+        let (wire, to) = self.open(upstream, &instance.address, bounds).await?;
+        if upstream.protocol == Protocol::Http1 {
+            return Ok(Open { stream: Stream::Wire(wire), to });
+        }
+        let line = within(bounds.connect, http2::connect(wire, server.limits.header_bytes)).await?;
+        let stream = Stream::Asked(Box::new(line.ask(&instance.host())));
+        let mut lines = self.lines.borrow_mut();
+        let of_instance = lines.entry(instance.id).or_default();
+        if of_instance.len() < server.limits.upstream_idle {
+            of_instance.push(Shared { line, since: Instant::now(), to: to.clone() });
+        }
+        Ok(Open { stream, to })
     }
 
-    /// The same, with the bounds for a name's look-up and for the connection itself.
-    pub async fn open(
+    async fn open(
         &self,
+        upstream: &Upstream,
         address: &Address,
-        dns: Duration,
-        connect: Duration,
-    ) -> Result<Open, ConnectError> {
-        let (stream, to) = match address {
-            Address::Ip(address) => (within(connect, Stream::connect_tcp(*address)).await?, None),
-            Address::Unix(path) => (within(connect, Stream::connect_unix(path)).await?, None),
+        bounds: Bounds,
+    ) -> Result<(Wire, Option<Named>), ConnectError> {
+        let (ip, to) = match address {
+            Address::Unix(path) => {
+                return Ok((within(bounds.connect, Wire::connect_unix(path)).await?, None));
+            }
+            Address::Ip(ip) => (*ip, None),
             Address::Name(name) => {
-                let to = self.resolve(name, dns).await?;
-                let stream = within(connect, Stream::connect_tcp(to)).await?;
-                (stream, Some(Named { name: name.clone(), address: to }))
+                let ip = self.resolve(name, bounds.dns).await?;
+                (ip, Some(Named { name: name.clone(), address: ip }))
             }
         };
-        Ok(Open { stream, to })
+        let stream = within(bounds.connect, Wire::connect_tcp(ip)).await?;
+        let Some(outward) = &upstream.tls else { return Ok((Wire::Tcp(stream), to)) };
+        let shaking = tls::connect(outward, upstream.protocol, address, stream);
+        match timeout(bounds.connect, Box::pin(shaking)).await {
+            Ok(Ok(wire)) => Ok((wire, to)),
+            Ok(Err(error)) => Err(ConnectError::Tls(error)),
+            Err(_) => Err(ConnectError::TlsTimedOut),
+        }
     }
 
     /// An address of a name, in turns; asked of the resolver again when the answer is old.
@@ -204,6 +263,13 @@ impl Pool {
     }
 }
 
+/// How long the phases of opening a connection may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    dns: Duration,
+    connect: Duration,
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum ConnectError {
@@ -211,12 +277,11 @@ pub enum ConnectError {
     DnsTimedOut,
     Failed(io::Error),
     TimedOut,
+    Tls(io::Error),
+    TlsTimedOut,
 }
 
-async fn within(
-    bound: Duration,
-    opening: impl Future<Output = io::Result<Stream>>,
-) -> Result<Stream, ConnectError> {
+async fn within<T>(bound: Duration, opening: impl Future<Output = io::Result<T>>) -> Result<T, ConnectError> {
     match timeout(bound, opening).await {
         Ok(opened) => opened.map_err(ConnectError::Failed),
         Err(_) => Err(ConnectError::TimedOut),

@@ -7,8 +7,9 @@ use crate::balance::mix;
 use crate::clock::Clock;
 use crate::http1::buffer::Buffers;
 use crate::metrics::Metrics;
-use crate::proxy::{Client, serve};
-use crate::stream::Stream;
+use crate::proxy::{Client, Speaks, serve};
+use crate::stream::Wire;
+use crate::tls;
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
@@ -78,23 +79,39 @@ impl View {
     }
 }
 
+/// Where one thread accepts connections.
+#[derive(Debug)]
+pub struct Listeners<L> {
+    pub plain: L,
+    pub tls: Option<L>,
+}
+
 /// Serves until `stop` says so and all requests under way are over, or their time is.
-pub fn run(thread: usize, shared: Arc<Shared>, listener: std::net::TcpListener, stop: watch::Receiver<bool>) {
+pub fn run(
+    thread: usize,
+    shared: Arc<Shared>,
+    listeners: Listeners<std::net::TcpListener>,
+    stop: watch::Receiver<bool>,
+) {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(thread, %error, "no runtime for a thread"),
     };
     runtime.block_on(async move {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(thread, %error, "no listener for a thread"),
+        let plain = TcpListener::from_std(listeners.plain);
+        let tls = listeners.tls.map(TcpListener::from_std).transpose();
+        let listeners = match (plain, tls) {
+            (Ok(plain), Ok(tls)) => Listeners { plain, tls },
+            (Err(error), _) | (_, Err(error)) => {
+                return tracing::error!(thread, %error, "no listener for a thread");
+            }
         };
         let worker = Rc::new(Worker::new(thread, shared));
         spawn_local(watch_for_stop(worker.clone(), stop));
         spawn_local(sweep(worker.clone()));
         spawn_local(tick(worker.clone()));
-        accept(&worker, listener).await;
+        accept(&worker, listeners).await;
         drain(&worker).await;
     });
 }
@@ -175,7 +192,8 @@ impl Worker {
         self.stopping.get()
     }
 
-    async fn stopped(&self) {
+    /// Ready once the gateway stops.
+    pub async fn stopped(&self) {
         let stop = self.stop.notified();
         if !self.stopping.get() {
             stop.await;
@@ -222,14 +240,20 @@ async fn tick(worker: Rc<Worker>) {
     }
 }
 
-async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
+async fn accept(worker: &Rc<Worker>, listeners: Listeners<TcpListener>) {
     let mut stopped = pin!(worker.stopped());
     loop {
         let next = async {
             while worker.open() >= worker.connections_max() {
                 worker.closed.notified().await;
             }
-            listener.accept().await
+            let Some(tls) = &listeners.tls else {
+                return (listeners.plain.accept().await, Door::Plain);
+            };
+            tokio::select! {
+                accepted = listeners.plain.accept() => (accepted, Door::Plain),
+                accepted = tls.accept() => (accepted, Door::Tls),
+            }
         };
         let accepted = tokio::select! {
             biased;
@@ -237,8 +261,8 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
             accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => open(worker, stream, peer),
-            Err(error) => {
+            (Ok((stream, peer)), door) => open(worker, stream, peer, door),
+            (Err(error), _) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -246,20 +270,68 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
     }
 }
 
+/// The listener that a connection came by.
+#[derive(Clone, Copy)]
+enum Door {
+    Plain,
+    Tls,
+}
+
 /// Serves a connection in a task of its own.
-fn open(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn open(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
     let seat = Seat::take(worker.clone());
     let _ = stream.set_nodelay(true);
     let ip = peer.ip().to_canonical();
-    let client = Client { ip, ip_text: ip.to_string().into(), scheme: "http" };
+    let ip_text = ip.to_string().into();
     spawn_local(async move {
         poll_fn(|cx| {
             seat.wake_with(cx.waker());
             Poll::Ready(())
         })
         .await;
-        serve(&seat.worker, Stream::Tcp(stream), client).await;
+        let worker = &seat.worker;
+        match door {
+            Door::Plain => {
+                let client = Client { ip, ip_text, scheme: "http" };
+                serve(worker, Wire::Tcp(stream), client, Speaks::Unknown).await;
+            }
+            Door::Tls => {
+                let client = Client { ip, ip_text, scheme: "https" };
+                // In a box, so that a connection without TLS is not the larger for it.
+                if let Some((wire, speaks)) = Box::pin(shake_hands(worker, stream)).await {
+                    serve(worker, wire, client, speaks).await;
+                }
+            }
+        }
     });
+}
+
+/// Begins TLS under the configuration in force; None when there is no understanding in time.
+async fn shake_hands(worker: &Rc<Worker>, stream: TcpStream) -> Option<(Wire, Speaks)> {
+    let view = worker.view();
+    let counts = worker.shared.metrics.threads.of(worker.thread);
+    let shaking = async {
+        let tls = view.active().tls.as_ref()?;
+        let shaken = timeout(view.active().server.timeouts.tls_handshake, tls::accept(tls, stream)).await;
+        match shaken {
+            Ok(Ok(shaken)) => return Some(shaken),
+            Ok(Err(error)) => {
+                counts.tls_failed.add(1);
+                tracing::debug!(%error, "a handshake of TLS failed");
+            }
+            Err(_) => counts.tls_timed_out.add(1),
+        }
+        None
+    };
+    let shaken = tokio::select! {
+        biased;
+        shaken = shaking => shaken,
+        () = worker.stopped() => None,
+    };
+    if shaken.is_some() {
+        counts.tls_handshakes.add(1);
+    }
+    shaken
 }
 
 /// Waits for the connections to end, but not for ever.

@@ -25,12 +25,24 @@ pub fn files() -> anyhow::Result<Files> {
         let text = String::from_utf8(file.data.into_owned()).with_context(|| format!("{name} is no text"))?;
         files.insert(format!("gateway/{name}"), text);
     }
+    let manifest = files.get_mut("gateway/Cargo.toml").context("the gateway has a manifest")?;
+    *manifest = without_defaults(manifest)?;
     files.insert("Cargo.toml".into(), workspace_of_gateway()?);
     files.insert("Cargo.lock".into(), LOCK.into());
     let lock = locked(&files)?;
     files.insert("Cargo.lock".into(), lock);
     files.insert(".github/paceline.toml".into(), CONFIG.into());
     Ok(files)
+}
+
+/// A package's manifest without default features: what they bring has to be built in C, which would make the
+/// first look a minute longer, and no edit of the demonstration is about it.
+fn without_defaults(manifest: &str) -> anyhow::Result<String> {
+    let mut manifest: toml_edit::DocumentMut = manifest.parse().context("a manifest")?;
+    if let Some(features) = manifest.get_mut("features").and_then(|item| item.as_table_like_mut()) {
+        features.insert("default", toml_edit::value(toml_edit::Array::new()));
+    }
+    Ok(manifest.to_string())
 }
 
 /// The workspace's manifest with the gateway as its only member.
@@ -94,6 +106,7 @@ mod tests {
         let files = files().unwrap();
         assert!(files.contains_key("gateway/src/lib.rs"));
         assert!(files["Cargo.toml"].contains("members = [\"gateway\"]"));
+        assert!(files["gateway/Cargo.toml"].contains("default = []"));
         let lock = &files["Cargo.lock"];
         for present in ["gateway", "hyper", "criterion"] {
             assert!(lock.contains(&format!("name = \"{present}\"\n")), "{present}");

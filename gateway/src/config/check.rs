@@ -1,9 +1,9 @@
 //! Turns the file's shape into a [`Config`], value by value, each with its bounds and its default.
 
+use super::spanned::Spanned;
 use super::*;
 use crate::path::normalize;
 use std::ops::RangeInclusive;
-use toml::Spanned;
 
 /// Checks one file; keeps its text, to say where a fault is.
 pub(super) struct Checker<'t> {
@@ -42,6 +42,10 @@ impl<'t> Checker<'t> {
             Some(threads) => Some(self.within(threads, 1..=THREADS_MAX)? as usize),
             None => None,
         };
+        let tls = match &server.tls {
+            Some(tls) => Some(self.tls(tls)?),
+            None => None,
+        };
         let timeouts = self.timeouts(&server.timeouts)?;
         let limits = self.limits(&server.limits)?;
         Ok(Server {
@@ -50,6 +54,8 @@ impl<'t> Checker<'t> {
             threads,
             ready_path,
             forwarded: server.forwarded,
+            http2: server.http2.unwrap_or(true),
+            tls,
             limits,
             timeouts,
         })
@@ -65,6 +71,7 @@ impl<'t> Checker<'t> {
             body_bytes: number(&limits.body_bytes, 1 << 30, 0..=1 << 50)?,
             upstream_idle: number(&limits.upstream_idle, 64, 0..=10_000)? as usize,
             limiter_keys: number(&limits.limiter_keys, 65_536, 64..=16_777_216)? as usize,
+            streams: number(&limits.streams, 100, 1..=10_000)? as u32,
         })
     }
 
@@ -73,6 +80,7 @@ impl<'t> Checker<'t> {
             self.number(given, default_ms, 1..=TIMEOUT_MAX_MS).map(Duration::from_millis)
         };
         Ok(Timeouts {
+            tls_handshake: time(&timeouts.tls_handshake_ms, 10_000)?,
             client_header: time(&timeouts.client_header_ms, 30_000)?,
             client_write: time(&timeouts.client_write_ms, 30_000)?,
             client_body: time(&timeouts.client_body_ms, 30_000)?,
@@ -145,6 +153,10 @@ impl<'t> Checker<'t> {
             return Err(self.error(given, format!("must be from {} to {}", bounds.start(), bounds.end())));
         }
         Ok(number)
+    }
+
+    pub(super) fn place<T>(&self, of: &Spanned<T>) -> Place {
+        Place::of(self.text, of.span().start)
     }
 
     pub(super) fn error<T>(&self, place: &Spanned<T>, message: impl Into<String>) -> ConfigError {

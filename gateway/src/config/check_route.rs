@@ -1,12 +1,12 @@
 //! Routes of the file, checked value by value, and against each other.
 
 use super::check::{Checked, Checker, TIMEOUT_MAX_MS};
+use super::spanned::Spanned;
 use super::*;
 use crate::http1::field::Known;
 use crate::route::{Condition, HostPattern, Methods, Part, Rule, Table, Verb, parameter};
 use http::HeaderValue;
 use std::collections::HashMap;
-use toml::Spanned;
 
 /// Conditions of one route; more would cost every request that comes near it.
 const CONDITIONS_MAX: usize = 16;
@@ -233,7 +233,7 @@ impl Checker<'_> {
         Ok(Fields { remove: fields.remove.iter().map(|name| name.get_ref().clone()).collect(), set })
     }
 
-    fn host(&self, host: &Spanned<String>) -> Checked<HostPattern> {
+    pub(super) fn host(&self, host: &Spanned<String>) -> Checked<HostPattern> {
         let text = host.get_ref().to_ascii_lowercase();
         let name = text.strip_prefix("*.").unwrap_or(&text);
         let is_label = |label: &str| {

@@ -1,9 +1,9 @@
 //! Upstreams of the file, checked value by value.
 
 use super::check::{Checked, Checker, TIMEOUT_MAX_MS};
+use super::spanned::Spanned;
 use super::*;
 use std::collections::HashMap;
-use toml::Spanned;
 
 /// Of one instance: the difference between a small machine and a large one.
 const WEIGHT_MAX: u64 = 1000;
@@ -34,7 +34,11 @@ impl Checker<'_> {
         let address = |text: &Spanned<String>| {
             text.get_ref().parse().map_err(|message: String| self.error(text, message))
         };
-        let addresses = upstream.addresses.get_ref().iter().map(address).collect::<Checked<_>>()?;
+        let addresses = upstream.addresses.get_ref().iter().map(address).collect::<Checked<Vec<_>>>()?;
+        let tls = match &upstream.tls {
+            Some(tls) => Some(self.upstream_tls(tls, &addresses)?),
+            None => None,
+        };
         let breaker = match &upstream.breaker {
             Some(breaker) => Some(self.breaker(breaker)?),
             None => None,
@@ -56,6 +60,8 @@ impl Checker<'_> {
             name,
             addresses,
             weights: self.weights(upstream, count)?,
+            protocol: self.protocol(upstream)?,
+            tls,
             balance: self.balance(upstream)?,
             breaker,
             retry,
@@ -71,6 +77,15 @@ impl Checker<'_> {
             return Err(self.error(weights, "must list a weight for each address"));
         }
         weights.get_ref().iter().map(|weight| Ok(self.within(weight, 1..=WEIGHT_MAX)? as u32)).collect()
+    }
+
+    fn protocol(&self, upstream: &file::Upstream) -> Checked<Protocol> {
+        let Some(protocol) = &upstream.protocol else { return Ok(Protocol::Http1) };
+        match protocol.get_ref().as_str() {
+            "http1" => Ok(Protocol::Http1),
+            "http2" => Ok(Protocol::Http2),
+            _ => Err(self.error(protocol, "must be \"http1\" or \"http2\"")),
+        }
     }
 
     fn balance(&self, upstream: &file::Upstream) -> Checked<Balance> {

@@ -175,7 +175,57 @@ fn upstreams_are_read_in_all_their_forms() {
 }
 
 #[test]
+fn a_listener_for_tls_is_read() {
+    let with = |lines: &str| {
+        let text = format!("{SMALL}[server.tls]\nlisten = \"127.0.0.1:8443\"\n{lines}\n");
+        Config::parse(&text).map(|config| config.server.tls).map_err(|error| error.to_string())
+    };
+    let files = "chain = \"a.pem\"\nkey = \"a.key\"\n";
+    let shop =
+        format!("[[server.tls.certificate]]\nhosts = [\"Shop.example\", \"*.shop.example\", \"*\"]\n{files}");
+    let tls = with(&format!("client_ca = \"ca.pem\"\nclient_auth = \"optional\"\n{shop}"));
+    let tls = tls.expect("a valid file").expect("a listener");
+    let [certificate] = &tls.certificates[..] else { panic!("one certificate") };
+    let under = HostPattern::Under("shop.example".into());
+    assert_eq!(certificate.hosts, [HostPattern::Exact("shop.example".into()), under, HostPattern::Any]);
+    assert_eq!((certificate.chain.place.line, certificate.chain.place.column), (28, 9));
+    let clients = tls.clients.expect("clients");
+    assert_eq!((clients.auth, clients.ca.path.as_path()), (ClientAuth::Optional, Path::new("ca.pem")));
+    assert_eq!(with(&shop).expect("a valid file").expect("a listener").clients, None);
+
+    let fault = |lines: &str| with(lines).map(|_| ()).expect_err(lines);
+    for (lines, expect) in [
+        (String::new(), "22:1: needs a `[[server.tls.certificate]]`"),
+        (format!("client_auth = \"optional\"\n{shop}"), "24:15: needs `client_ca`"),
+        (format!("client_ca = \"a\"\nclient_auth = \"maybe\"\n{shop}"), "25:15: must be \"required\""),
+        (shop.replace("[\"Shop.example\", \"*.shop.example\", \"*\"]", "[]"), "25:9: must list 1 to"),
+        (shop.replace("Shop.example", "127.0.0.1"), "25:10: no client names an address"),
+        (shop.replace("Shop.example", "[::1]"), "25:10: no client names an address"),
+        (shop.replace("Shop.example", "a b"), "25:10: must be a host name"),
+        (format!("{shop}{shop}"), "29:10: a second certificate for `Shop.example`"),
+        (shop.replace("key", "kay"), "27:1: unknown field `kay`"),
+    ] {
+        assert!(fault(&lines).starts_with(expect), "{lines}\n  gave {}\n  not  {expect}", fault(&lines));
+    }
+}
+
+#[test]
 fn columns_count_characters() {
     let error = ConfigError::at("a\n\u{e9}\u{e9} b", 7, "x");
     assert_eq!((error.line, error.column), (2, 4));
+}
+
+/// Set `PACELINE_WRITE_SCHEMAS=1` to write the file anew after a change of the types.
+#[test]
+fn the_schema_is_the_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/gateway.schema.json");
+    let wanted = serde_json::to_string_pretty(&schemars::schema_for!(file::File)).expect("JSON") + "\n";
+    if std::env::var_os("PACELINE_WRITE_SCHEMAS").is_some() {
+        std::fs::write(&path, &wanted).expect("a file");
+    }
+    // A copy of the gateway alone, as the demonstration's, has no docs.
+    if path.parent().is_some_and(Path::exists) {
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == wanted, "it is out of date; run the tests with PACELINE_WRITE_SCHEMAS=1");
+    }
 }

@@ -26,6 +26,9 @@ pub struct Hop<'a> {
     /// Whether `Forwarded` (RFC 7239) is written even where no hop before began it.
     pub forwarded: bool,
     pub deadline: Option<Deadline>,
+    /// Whether the next hop is told that trailers are welcome, if the client said so: it must speak HTTP/2, since
+    /// in HTTP/1 that is a matter of each hop.
+    pub trailers: bool,
     /// Fields of the route: removed, then set.
     pub remove: &'a [String],
     pub set: &'a [(String, String)],
@@ -101,6 +104,9 @@ pub fn request(
             push_decimal(out, deadline.left_ms.min(99_999_999));
             out.extend_from_slice(b"m\r\n");
         }
+    }
+    if hop.trailers && head.field("te").is_some_and(|te| te.eq_ignore_ascii_case(b"trailers")) {
+        out.extend_from_slice(b"te: trailers\r\n");
     }
     for (name, value) in hop.set {
         [name.as_str(), ": ", value.as_str(), "\r\n"]

@@ -25,6 +25,8 @@ pub struct Account {
     pub body_bytes: u64,
     pub reason: Option<&'static str>,
     pub is_head: bool,
+    /// A call of gRPC, which wants an answer in its own words.
+    pub is_grpc: bool,
     /// Only while there is an access log.
     logged: Option<Box<Logged>>,
 }
@@ -48,6 +50,7 @@ impl Account {
     ) -> Account {
         let mut account = Account::open_unread(worker, view, client);
         account.is_head = head.method == "HEAD";
+        account.is_grpc = head.method == "POST" && head.field("content-type").is_some_and(is_grpc);
         if let Some(logged) = &mut account.logged {
             logged.method = head.method.into();
             logged.host = head.host.unwrap_or_default().into();
@@ -82,6 +85,7 @@ impl Account {
             body_bytes: 0,
             reason: None,
             is_head: false,
+            is_grpc: false,
             logged,
         }
     }
@@ -154,4 +158,10 @@ impl Drop for Account {
             self.log(logged, self.status, duration.as_micros());
         }
     }
+}
+
+/// `application/grpc`, perhaps with the coding of its messages behind it; not gRPC-Web, which is plain HTTP.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }

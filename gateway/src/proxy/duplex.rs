@@ -81,8 +81,6 @@ pub(super) struct Down {
     moved: Instant,
     pub(super) status: u16,
     pub(super) body_bytes: u64,
-    /// When the head of the answer was there.
-    pub(super) first_byte: Option<Instant>,
     has_begun: bool,
     client_goes_on: bool,
     upstream_goes_on: bool,
@@ -92,8 +90,8 @@ enum Answering {
     Head(HeadScan),
     /// The head has been taken; the body follows.
     Body(Body),
-    /// The head of a switch of protocols is on its way.
-    Switch,
+    /// All of it has been written; TLS may still hold some.
+    Flush,
     Done,
 }
 
@@ -124,7 +122,6 @@ impl Down {
             moved: now,
             status: 0,
             body_bytes: 0,
-            first_byte: None,
             has_begun: false,
             client_goes_on: false,
             upstream_goes_on: false,
@@ -141,6 +138,8 @@ impl Duplex<'_> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ended, Failure>> {
         loop {
             let up = self.poll_up(cx)?;
+            // Should it fail, reading from there says why.
+            let _ = self.upstream.poll_flush(cx);
             let down = self.poll_down(cx)?;
             if let Answering::Done = self.down.state {
                 return Poll::Ready(Ok(self.ended()));
@@ -187,7 +186,9 @@ impl Duplex<'_> {
         };
         let is_writing = self.answer.as_ref().is_some_and(Buffer::has_pending);
         let of_down = match (&self.down.state, is_writing) {
-            (_, true) => Some((self.down.moved + timeouts.client_write, Failure::ClientStalled)),
+            (Answering::Flush, _) | (_, true) => {
+                Some((self.down.moved + timeouts.client_write, Failure::ClientStalled))
+            }
             // Counted from the last byte of the request.
             (Answering::Head(_), false) if of_up.is_none() => {
                 let from = self.up.moved.max(self.down.moved);
@@ -317,10 +318,14 @@ impl Duplex<'_> {
             }
             match &mut self.down.state {
                 Answering::Done => return Ok(moved),
-                Answering::Switch => {
-                    self.down.state = Answering::Done;
-                    return Ok(true);
-                }
+                Answering::Flush => match self.client.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {
+                        self.down.state = Answering::Done;
+                        return Ok(true);
+                    }
+                    Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
+                    Poll::Pending => return Ok(moved),
+                },
                 Answering::Body(body) => {
                     if let (false, Some(answer)) = (body.is_done(), self.answer.as_mut()) {
                         body.judge(answer).map_err(Failure::BrokeOff)?;
@@ -330,8 +335,8 @@ impl Duplex<'_> {
                         }
                     }
                     if body.is_done() {
-                        self.down.state = Answering::Done;
-                        return Ok(true);
+                        self.down.state = Answering::Flush;
+                        continue;
                     }
                 }
                 Answering::Head(scan) => {
@@ -349,7 +354,13 @@ impl Duplex<'_> {
             }
             match self.read_answer(cx)? {
                 Poll::Ready(()) => moved = true,
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => {
+                    // While there is nothing more to write, what was written is not to wait here.
+                    match self.client.poll_flush(cx) {
+                        Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
+                        _ => return Ok(moved),
+                    }
+                }
             }
         }
     }
@@ -429,9 +440,7 @@ impl Duplex<'_> {
             return Err(Failure::Unavailable(head.status));
         }
         self.down.status = head.status;
-        let now = Instant::now();
-        self.down.first_byte = Some(now);
-        (self.on_status)(head.status, now);
+        (self.on_status)(head.status, Instant::now());
         self.down.upstream_goes_on = head.persists();
         let (framing, form) = match (head.framing, self.asking.is_http_11) {
             (Framing::UntilClose, true) => (Framing::Chunked, Form::Chunks),
@@ -457,7 +466,7 @@ impl Duplex<'_> {
             body.judge(answer).map_err(Failure::BrokeOff)?;
         }
         self.down.body_bytes = body.data_bytes;
-        self.down.state = if switches { Answering::Switch } else { Answering::Body(body) };
+        self.down.state = if switches { Answering::Flush } else { Answering::Body(body) };
         self.down.has_begun = true;
         self.up.leave_at = None;
         Ok(())

@@ -9,7 +9,7 @@ use super::{Connection, Then};
 use crate::active::{Active, Instance, Route, Upstream};
 use crate::balance::{self, Candidate};
 use crate::breaker::{Admission, Outcome, Permit, State};
-use crate::config::{Balance, Retry};
+use crate::config::{Balance, Protocol, Retry};
 use crate::http1::buffer::Buffer;
 use crate::metrics::Counter;
 use crate::upstream::{ConnectError, Open};
@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub(super) enum After {
     Next,
     Close,
+    BreakOff,
     Linger,
     Refuse(Refusal, Then),
 }
@@ -90,10 +91,14 @@ impl<'a> Exchange<'a> {
                 Ok(after) => return after,
                 Err(failed) => failed,
             };
+            if let Some(phase) = failed.failure.phase() {
+                let worker = &self.connection.worker;
+                worker.shared.metrics.threads.of(worker.thread).timed_out(phase);
+            }
             if failed.has_begun {
                 // The client sees that it is not whole: the connection ends before the body does.
                 self.account.reason = Some(failed.failure.reason());
-                return After::Close;
+                return After::BreakOff;
             }
             match self.may_try_again(&failed) {
                 Again::SameInstance => may_be_stale = false,
@@ -122,10 +127,7 @@ impl<'a> Exchange<'a> {
         if failed.was_stale {
             return Again::SameInstance;
         }
-        let is_of_connecting = matches!(
-            failed.failure,
-            Failure::Connect | Failure::ConnectTimeout | Failure::Dns | Failure::DnsTimeout
-        );
+        let is_of_connecting = failed.failure.is_of_connecting();
         let others = self.upstream.instances.len() > self.tried.len() + 1;
         if is_of_connecting && others && self.tried.len() < ELSEWHERE_MAX {
             return Again::Elsewhere;
@@ -220,9 +222,10 @@ impl<'a> Exchange<'a> {
         self.account.set_address(&instance.address);
         let server = &self.active.server;
         let worker = self.connection.worker.clone();
-        let kept = match may_be_stale {
-            true => worker.pool.take(instance.id, now, server.timeouts.upstream_idle),
-            false => None,
+        let kept = match (may_be_stale, self.upstream.protocol) {
+            (true, Protocol::Http1) => worker.pool.take(instance.id, now, server.timeouts.upstream_idle),
+            (true, Protocol::Http2) => worker.pool.ask(instance, now),
+            (false, _) => None,
         };
         let is_kept = kept.is_some();
         let counts = instance.counts(worker.thread);
@@ -232,8 +235,13 @@ impl<'a> Exchange<'a> {
             Some(open) => Ok(open),
             None => {
                 self.upstream.counts.of(worker.thread).connections.add(1);
-                let opening = worker.pool.connect(&instance.address, &server.timeouts);
-                match timeout_at(self.plan.deadline, opening).await {
+                let begun = Instant::now();
+                let opening = worker.pool.connect(self.upstream, instance, server);
+                let opened = timeout_at(self.plan.deadline, opening).await;
+                if let Ok(Ok(_)) = opened {
+                    self.upstream.counts.of(worker.thread).connect.record(begun.elapsed());
+                }
+                match opened {
                     Ok(opened) => opened.map_err(|error| {
                         let (upstream, address) = (&self.upstream.name, &instance.address);
                         tracing::debug!(upstream, %address, ?error, "no connection");
@@ -281,9 +289,11 @@ impl<'a> Exchange<'a> {
         };
         let mut permit = Some(permit);
         let this = (self.upstream, self.route);
-        let mut on_status = |status, now| {
+        let counts = self.upstream.counts.of(worker.thread);
+        let mut on_status = |status, at: Instant| {
+            counts.first_byte.record(at.saturating_duration_since(now));
             if let Some(permit) = permit.take() {
-                settle(this, permit, Ok(status), worker, now);
+                settle(this, permit, Ok(status), worker, at);
             }
         };
         let mut duplex = Duplex {
@@ -331,7 +341,8 @@ impl<'a> Exchange<'a> {
             Ok(ended) => Ok(self.finish(ended, instance, open, request, up.is_done(), worker)),
             Err(failure) => {
                 connection.buffer = Some(request);
-                Err(Failed { failure, has_begun: down.has_begun(), was_stale, sent_bytes: up.sent_bytes })
+                let sent_bytes = if open.stream.was_refused() { 0 } else { up.sent_bytes };
+                Err(Failed { failure, has_begun: down.has_begun(), was_stale, sent_bytes })
             }
         };
         if let Some(answer) = answer {
@@ -396,8 +407,8 @@ fn settle(
 fn count(upstream: &Upstream, failure: Failure, worker: &Worker) {
     let counts = upstream.counts.of(worker.thread);
     match failure {
-        Failure::Connect | Failure::Dns => counts.connect_failed.add(1),
-        Failure::ConnectTimeout | Failure::DnsTimeout => counts.connect_timeout.add(1),
+        Failure::Connect | Failure::Dns | Failure::Handshake => counts.connect_failed.add(1),
+        failure if failure.is_of_connecting() => counts.connect_timeout.add(1),
         Failure::Closed | Failure::BadResponse(_) | Failure::BrokeOff(_) => counts.broken.add(1),
         failure if failure.is_of_upstream() => counts.response_timeout.add(1),
         _ => {}
@@ -440,6 +451,8 @@ fn of_connecting(error: &ConnectError) -> Failure {
         ConnectError::DnsTimedOut => Failure::DnsTimeout,
         ConnectError::Failed(_) => Failure::Connect,
         ConnectError::TimedOut => Failure::ConnectTimeout,
+        ConnectError::Tls(_) => Failure::Handshake,
+        ConnectError::TlsTimedOut => Failure::HandshakeTimeout,
     }
 }
 

@@ -7,7 +7,7 @@ use super::refusal::{Answer, Failure, Refusal};
 use super::{Client, Then};
 use crate::active::{Active, Route};
 use crate::balance;
-use crate::config::{Action, Balance, HashBy, LimitBy, Rewrite, Share, rewrite};
+use crate::config::{Action, Balance, HashBy, LimitBy, Protocol, Rewrite, Share, rewrite};
 use crate::http1::body::{Body, Form};
 use crate::http1::buffer::Buffer;
 use crate::http1::field::Known;
@@ -172,7 +172,7 @@ impl Judging<'_> {
         let max_bytes = active.server.limits.body_bytes;
         let body = Body::new(head.framing, Form::Same, max_bytes).map_err(|_| Refusal::BodyTooLarge)?;
         let (deadline, overdue) = self.deadline(head, route, account.started)?;
-        self.write(head, &path, route, deadline, account, out);
+        self.write(head, &path, (route, upstream), deadline, account, out);
         Ok(Decided::Pass(Box::new(Plan {
             route: id,
             upstream,
@@ -272,7 +272,7 @@ impl Judging<'_> {
         &self,
         head: &RequestHead<'_, '_>,
         path: &str,
-        route: &Route,
+        (route, upstream): (&Route, usize),
         deadline: Instant,
         account: &mut Account,
         out: &mut Vec<u8>,
@@ -299,6 +299,7 @@ impl Judging<'_> {
             request_id: id.as_str(),
             forwarded: self.active.server.forwarded,
             deadline: Some(deadline),
+            trailers: self.active.upstreams[upstream].protocol == Protocol::Http2,
             remove: &route.request_fields.remove,
             set: &route.request_fields.set,
         };

@@ -4,6 +4,7 @@ use crate::http1::body::BadBody;
 use crate::http1::onward::{push_decimal, status_line};
 use crate::http1::request::BadRequest;
 use crate::http1::response::BadResponse;
+use crate::metrics::Phase;
 use crate::path::BadPath;
 use crate::route::Methods;
 use std::borrow::Cow;
@@ -38,6 +39,9 @@ pub(super) enum Failure {
     DnsTimeout,
     Connect,
     ConnectTimeout,
+    /// Of TLS.
+    Handshake,
+    HandshakeTimeout,
     /// The upstream did not take the request in time.
     WriteTimeout,
     /// The upstream had the whole request, and said nothing for too long.
@@ -75,11 +79,41 @@ impl Failure {
         )
     }
 
+    /// Whether there was no connection, so that nothing was sent.
+    pub(super) fn is_of_connecting(self) -> bool {
+        matches!(
+            self,
+            Failure::Dns
+                | Failure::DnsTimeout
+                | Failure::Connect
+                | Failure::ConnectTimeout
+                | Failure::Handshake
+                | Failure::HandshakeTimeout
+        )
+    }
+
+    /// The phase that took too long, if that is what went wrong.
+    pub(super) fn phase(self) -> Option<Phase> {
+        Some(match self {
+            Failure::DnsTimeout => Phase::Dns,
+            Failure::ConnectTimeout => Phase::Connect,
+            Failure::HandshakeTimeout => Phase::UpstreamTls,
+            Failure::WriteTimeout => Phase::UpstreamWrite,
+            Failure::ResponseTimeout => Phase::ResponseHeader,
+            Failure::PauseTimeout => Phase::ResponseBody,
+            Failure::RequestTimeout | Failure::ClientDeadline => Phase::Request,
+            Failure::ClientSlow => Phase::ClientBody,
+            Failure::ClientStalled => Phase::ClientWrite,
+            _ => return None,
+        })
+    }
+
     fn status(self) -> u16 {
         match self {
-            Failure::Dns | Failure::Connect | Failure::Closed => 502,
+            Failure::Dns | Failure::Connect | Failure::Handshake | Failure::Closed => 502,
             Failure::BadResponse(_) | Failure::BrokeOff(_) => 502,
-            Failure::DnsTimeout | Failure::ConnectTimeout | Failure::WriteTimeout => 504,
+            Failure::DnsTimeout | Failure::ConnectTimeout | Failure::HandshakeTimeout => 504,
+            Failure::WriteTimeout => 504,
             Failure::ResponseTimeout | Failure::PauseTimeout => 504,
             Failure::RequestTimeout | Failure::ClientDeadline => 504,
             Failure::Unavailable(status) => status,
@@ -96,6 +130,8 @@ impl Failure {
             Failure::DnsTimeout => "the upstream's name was not found in time",
             Failure::Connect => "no connection to the upstream",
             Failure::ConnectTimeout => "no connection to the upstream in time",
+            Failure::Handshake => "no understanding with the upstream in TLS",
+            Failure::HandshakeTimeout => "no understanding with the upstream in TLS in time",
             Failure::WriteTimeout => "the upstream did not take the request in time",
             Failure::ResponseTimeout => "no answer from the upstream in time",
             Failure::PauseTimeout => "the upstream paused for too long",
@@ -196,6 +232,19 @@ impl Answer {
         if is_head { 0 } else { self.text.len() as u64 }
     }
 
+    /// To a call of gRPC: its status stands in a field, and that of HTTP is always 200.
+    pub(super) fn grpc(&self, closes: bool, date: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        status_line(&mut out, 200, phrase(200));
+        out.extend_from_slice(b"content-type: application/grpc\r\ncontent-length: 0\r\ngrpc-status: ");
+        push_decimal(&mut out, u64::from(grpc_status(self.status)));
+        // The reasons are plain ASCII without percent signs, and so need no escapes.
+        let parts = ["\r\ngrpc-message: ", &self.text, "\r\ndate: ", date];
+        parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        out.extend_from_slice(if closes { &b"\r\nconnection: close\r\n\r\n"[..] } else { b"\r\n\r\n" });
+        out
+    }
+
     pub(super) fn bytes(&self, is_head: bool, closes: bool, date: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         status_line(&mut out, self.status, phrase(self.status));
@@ -214,6 +263,23 @@ impl Answer {
             out.extend_from_slice(self.text.as_bytes());
         }
         out
+    }
+}
+
+/// What a status is in the words of gRPC (its HTTP to gRPC status code mapping, and a deadline's own code).
+fn grpc_status(status: u16) -> u8 {
+    const DEADLINE_EXCEEDED: u8 = 4;
+    const RESOURCE_EXHAUSTED: u8 = 8;
+    const UNIMPLEMENTED: u8 = 12;
+    const INTERNAL: u8 = 13;
+    const UNAVAILABLE: u8 = 14;
+    match status {
+        200 => 0,
+        504 => DEADLINE_EXCEEDED,
+        413 | 429 => RESOURCE_EXHAUSTED,
+        404 | 405 | 501 => UNIMPLEMENTED,
+        408 | 502 | 503 => UNAVAILABLE,
+        _ => INTERNAL,
     }
 }
 

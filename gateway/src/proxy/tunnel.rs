@@ -80,6 +80,9 @@ impl Way {
                 }
                 return Ok(moved);
             }
+            if let Poll::Ready(Err(error)) = to.poll_flush(cx) {
+                return Err(error);
+            }
             self.buffer.compact();
             match from.poll_read(cx, self.buffer.free())? {
                 Poll::Ready(0) => self.ended = true,

@@ -1,6 +1,10 @@
 //! The gateway through its door: real listeners, real upstreams on loopback, and the real binary.
 
 mod breaking;
+mod floods;
+mod frames;
+mod grpc;
+mod http2;
 mod misbehaving;
 mod process;
 mod protocol;
@@ -10,3 +14,5 @@ mod routing;
 mod smuggling;
 mod streaming;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

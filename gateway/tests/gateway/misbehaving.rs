@@ -148,6 +148,9 @@ fn an_upstream_that_hangs_has_its_bounds() {
         let seen = (response.status, response.text());
         assert_eq!(seen, (504, "no answer from the upstream in time".into()), "{path}");
     }
+    gateway.metric_becomes("gateway_timeouts_total{phase=\"response_header\"}", 2.0);
+    gateway.metric_becomes("gateway_upstream_phase_seconds_count{upstream=\"u\",phase=\"connect\"}", 2.0);
+    gateway.metric_becomes("gateway_upstream_phase_seconds_count{upstream=\"u\",phase=\"first_byte\"}", 0.0);
     gateway.stop();
     let gateway = bounded("response_body_ms = 100", &hanging);
     let mut client = gateway.client();

@@ -197,6 +197,20 @@ fn another_protocol_is_spoken_once_both_sides_agree() {
 }
 
 #[test]
+fn an_upgrade_to_http_2_is_not_passed_on() {
+    let shop = Upstream::named("shop");
+    let gateway = all(&shop);
+    let ask = "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
+               http2-settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let mut client = gateway.client();
+    assert_eq!(client.ask(ask).text(), "shop", "it is answered as if nothing else had been asked for");
+    assert_eq!(client.get("/").text(), "shop");
+    let seen = &shop.seen()[0];
+    assert_eq!((seen.get("upgrade"), seen.get("connection"), seen.get("http2-settings")), (None, None, None));
+    gateway.stop();
+}
+
+#[test]
 fn an_upstream_may_listen_on_a_path() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shop.sock");

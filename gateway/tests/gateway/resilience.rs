@@ -217,3 +217,25 @@ fn requests_are_split_rewritten_and_redirected() {
     assert_eq!((moved.status, moved.head.get("location")), (301, Some("https://shop.example/here/a/b?c=d")));
     gateway.stop();
 }
+
+#[test]
+fn a_client_that_will_not_wait_opens_no_breaker() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let slow = Upstream::start(move |mut request| {
+        if request.head.first_line.contains("/slow") {
+            let _ = held.lock().expect("a channel").recv_timeout(PATIENCE);
+        }
+        request.reply(200, "", b"")
+    });
+    let breaker = "breaker = { failures = 1, open_ms = 3600000, half_open_max = 1 }";
+    let gateway = Gateway::start(&table(&[address(&slow)], breaker));
+    for _ in 0..2 {
+        let hasty = "GET /slow HTTP/1.1\r\nhost: x\r\ngrpc-timeout: 1m\r\n\r\n";
+        assert_eq!(gateway.client().ask(hasty).status, 504);
+    }
+    assert_eq!(gateway.breaker_state("u", &slow), Some(0.0));
+    assert_eq!(gateway.get("/").status, 200);
+    drop(release);
+    gateway.stop();
+}

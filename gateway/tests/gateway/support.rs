@@ -53,7 +53,7 @@ impl Head {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn body(&self, reader: &mut impl BufRead, to_the_end: bool) -> io::Result<Vec<u8>> {
+    pub fn body(&self, reader: &mut impl BufRead, to_the_end: bool) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         if self.get("transfer-encoding").is_some() {
             loop {
@@ -63,7 +63,11 @@ impl Head {
                 let start = body.len();
                 body.resize(start + size, 0);
                 reader.read_exact(&mut body[start..])?;
-                reader.read_line(&mut String::new())?;
+                // The end of the chunk, or of the trailers.
+                let mut line = String::new();
+                while reader.read_line(&mut line)? > 2 && size == 0 {
+                    line.clear();
+                }
                 if size == 0 {
                     return Ok(body);
                 }
@@ -184,7 +188,10 @@ pub fn route(name: &str, prefix: &str, upstream: &str, more: &str) -> String {
 pub struct Gateway {
     running: Option<Running>,
     pub listen: SocketAddr,
+    pub listen_tls: Option<SocketAddr>,
     admin: SocketAddr,
+    /// More of the `[server]` table.
+    server: String,
     folder: tempfile::TempDir,
 }
 
@@ -200,7 +207,8 @@ impl Gateway {
         std::fs::write(&config, whole(server, tables)).expect("a file");
         let running = start(&Options { config, ..Options::default() }).expect("a gateway");
         let admin = running.admin.expect("an admin listener");
-        Gateway { listen: running.listen, admin, running: Some(running), folder }
+        let (listen, listen_tls) = (running.listen, running.listen_tls);
+        Gateway { listen, listen_tls, admin, server: server.into(), running: Some(running), folder }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -209,6 +217,11 @@ impl Gateway {
 
     /// Writes other tables and returns when the gateway has looked at them.
     pub fn change(&self, tables: &str) {
+        self.changed(|| std::fs::write(self.config(), whole(&self.server, tables)).expect("a file"));
+    }
+
+    /// The same for any change that the gateway is to notice when it reads its files again.
+    pub fn changed(&self, change: impl FnOnce()) {
         let reloads = || {
             let metrics = self.metrics();
             let count = |name: &str| self.metric_in(&metrics, name).expect("a metric");
@@ -216,7 +229,7 @@ impl Gateway {
                 + count("gateway_config_reloads_total{outcome=\"refused\"}")
         };
         let before = reloads();
-        std::fs::write(self.config(), whole("", tables)).expect("a file");
+        change();
         self.running.as_ref().expect("a gateway").reload();
         until("the gateway has read its file", || reloads() > before);
     }

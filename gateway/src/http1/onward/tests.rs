@@ -12,6 +12,7 @@ const HOP: Hop<'_> = Hop {
     request_id: "made-here",
     forwarded: false,
     deadline: None,
+    trailers: false,
     remove: &[],
     set: &[],
 };
