@@ -2,13 +2,14 @@
 
 use super::{Db, Tx, flag};
 use crate::activity::{GHOST, Kind, NewEvent, Recorded};
+use crate::judgement::TestsAsked;
 use crate::measures::facts::{Ended, Facts, KnownPull};
 use crate::measures::person::{Impact, Judged};
 use crate::pull::RepoId;
 use perfsuite::model::Metric;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pull requests that measures read, the newest; two years of a very busy repository.
 const PULLS_MAX: i64 = 20_000;
@@ -68,7 +69,12 @@ pub async fn facts(db: &Db, repository: RepoId, excluded: &BTreeSet<String>) -> 
     .bind(PULLS_MAX)
     .fetch_all(db.pool())
     .await?;
-    let pulls = rows.iter().map(known_pull).collect::<sqlx::Result<Vec<_>>>()?;
+    let mut pulls = rows.iter().map(known_pull).collect::<sqlx::Result<Vec<_>>>()?;
+    let cut = pulls.len() as i64 == PULLS_MAX;
+    let tested = tested(db, repository).await?;
+    for pull in &mut pulls {
+        pull.tested = tested.get(&pull.number).copied();
+    }
     let rows = sqlx::query(
         "SELECT kind, number, login, is_bot, detail, sha, at_ms FROM activity WHERE repository_id = $1
          ORDER BY at_ms DESC LIMIT $2",
@@ -82,8 +88,31 @@ pub async fn facts(db: &Db, repository: RepoId, excluded: &BTreeSet<String>) -> 
         events.extend(recorded(row)?);
     }
     let mut facts = Facts::of(pulls, &events, excluded);
-    facts.cut = rows.len() as i64 == EVENTS_MAX || facts.pulls.len() as i64 == PULLS_MAX;
+    facts.cut = cut || rows.len() as i64 == EVENTS_MAX;
     Ok(facts)
+}
+
+/// Of merged pull requests that changed sources: whether each changed source came with a changed test.
+async fn tested(db: &Db, repository: RepoId) -> sqlx::Result<BTreeMap<u64, bool>> {
+    /// The newest: what is asked of a head's tests is some hundred bytes of JSON.
+    const READ_MAX: i64 = 5_000;
+    let rows = sqlx::query(
+        "SELECT p.number AS number, g.tests AS tests FROM pull_requests p
+         JOIN judgements g ON g.repository_id = p.repository_id AND g.number = p.number AND g.head_sha = p.head_sha
+         WHERE p.repository_id = $1 AND p.state = 'merged' AND g.tests IS NOT NULL ORDER BY p.number DESC LIMIT $2",
+    )
+    .bind(repository.0)
+    .bind(READ_MAX)
+    .fetch_all(db.pool())
+    .await?;
+    let mut tested = BTreeMap::new();
+    for row in &rows {
+        let asked: TestsAsked = super::json(row, "tests")?;
+        if asked.sources > 0 {
+            tested.insert(row.try_get::<i64, _>("number")? as u64, asked.lacking() == 0);
+        }
+    }
+    Ok(tested)
 }
 
 fn known_pull(row: &AnyRow) -> sqlx::Result<KnownPull> {
@@ -95,6 +124,7 @@ fn known_pull(row: &AnyRow) -> sqlx::Result<KnownPull> {
         from_fork: flag(row, "from_fork")?,
         opened_ms: row.try_get("opened_ms")?,
         ended: (state != "open").then_some(Ended { at_ms: updated_ms, merged: state == "merged" }),
+        tested: None,
     })
 }
 

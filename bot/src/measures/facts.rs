@@ -16,6 +16,8 @@ pub struct PullFacts {
     /// By a person other than the author.
     pub first_response_ms: Option<i64>,
     pub approved_ms: Option<i64>,
+    /// Whether every changed source came with a changed test; `None` without a changed source, and where nobody looked.
+    pub tested: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub struct KnownPull {
     pub opened_ms: i64,
     /// Merged or not, and when we learned of it: where no event tells when it was.
     pub ended: Option<Ended>,
+    pub tested: Option<bool>,
 }
 
 /// Something that somebody gave: what is counted of a person.
@@ -146,6 +149,7 @@ fn stations(pull: KnownPull, events: &[&Recorded]) -> PullFacts {
         ended,
         first_response_ms,
         approved_ms,
+        tested: pull.tested,
     }
 }
 
@@ -160,7 +164,8 @@ mod tests {
     use super::*;
 
     fn pull(number: u64, author: &str, ended: Option<Ended>) -> KnownPull {
-        KnownPull { number, author: author.into(), bot: false, from_fork: false, opened_ms: 100, ended }
+        let author = author.into();
+        KnownPull { number, author, bot: false, from_fork: false, opened_ms: 100, ended, tested: None }
     }
 
     fn event(kind: Kind, number: u64, login: &str, at_ms: i64) -> Recorded {

@@ -4,21 +4,13 @@ use super::facts::{Facts, PullFacts, span};
 use super::people::{self, Habit, Person};
 use super::survival::{self, Span};
 use super::weeks::by_week;
-use super::{Better, DAY_MS, Estimate, Measure, Period, Target, Unit, absence, ratio};
+use super::{Better, Measure, Period, Target, Unit, absence, growth, ratio, shared};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// DESIGN: stars a month.
-const STARS_A_MONTH: f64 = 50.0;
-/// People whose fork became a pull request.
-const FORK_TO_PULL: f64 = 0.12;
-/// Growth of watchers a month.
-const WATCHES_A_MONTH: f64 = 0.08;
-const MONTH_MS: f64 = 365.0 / 12.0 * DAY_MS as f64;
-
 const OF_PULLS: &str = "pull requests";
-const KAPLAN_MEIER: &str = "Kaplan-Meier; interval after Brookmeyer and Crowley";
-const WILSON: &str = "Wilson's interval";
+pub(super) const KAPLAN_MEIER: &str = "Kaplan-Meier; interval after Brookmeyer and Crowley";
+pub(super) const WILSON: &str = "Wilson's interval";
 
 /// What the targets are, by the repository's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +115,12 @@ pub fn health(
     }));
     measures.push(view.closure());
     measures.push(view.acceptance());
+    measures.push(tested(&facts.pulls.iter().collect::<Vec<_>>(), period));
     measures.push(view.absence(&people, &earlier));
     for habit in [Habit::New, Habit::Episodic, Habit::Returning] {
         measures.push(view.habit(habit, &people, &earlier));
     }
-    measures.extend(view.growth(counts));
+    measures.extend(growth::measures(facts, counts, period));
     Health {
         repository,
         from_ms: period.from_ms,
@@ -152,6 +145,45 @@ struct Duration {
     p: f64,
     target_days: Option<u32>,
     stage: fn(&PullFacts, i64) -> Option<Span>,
+}
+
+/// Whether merged code came with tests.
+pub(super) fn tested(pulls: &[&PullFacts], period: Period) -> Measure {
+    let merged = |period: Period| -> Vec<(i64, bool)> {
+        let ended = pulls.iter().filter_map(|pull| Some((pull.ended?, pull.tested?)));
+        let merged = ended.filter(|(ended, _)| ended.merged && period.has(ended.at_ms));
+        merged.map(|(ended, tested)| (ended.at_ms, tested)).collect()
+    };
+    let share =
+        |all: &[(i64, bool)]| ratio::share(all.iter().filter(|(_, tested)| *tested).count(), all.len());
+    let now = merged(period);
+    shared(
+        share(&now),
+        Measure {
+            id: "tests-added",
+            name: "Merged with tests",
+            definition: "Of the pull requests merged in the period that changed sources, and whose tests the conventions \
+                         looked at, those that changed a test for every changed source.",
+            unit: Unit::Share,
+            interval: WILSON,
+            n: now.len(),
+            of: "merged pull requests with sources",
+            missing: now
+                .is_empty()
+                .then(|| "None was looked at: `[tests]` of the configuration asks for it.".into()),
+            before: share(&merged(period.before())).map(|one| one.value),
+            weeks: by_week(
+                period,
+                &now,
+                |one| one.0,
+                |week| {
+                    let week: Vec<(i64, bool)> = week.iter().map(|one| **one).collect();
+                    share(&week).map(|one| one.value)
+                },
+            ),
+            ..Measure::EMPTY
+        },
+    )
 }
 
 impl View<'_> {
@@ -292,7 +324,7 @@ impl View<'_> {
                         ratio::share(merged(&week), week.len()).map(|one| one.value)
                     },
                 ),
-                ..EMPTY
+                ..Measure::EMPTY
             },
         )
     }
@@ -312,7 +344,7 @@ impl View<'_> {
                 n: now.iter().sum::<u64>() as usize,
                 of: "contributions",
                 before: absence::point(&weights(earlier)),
-                ..EMPTY
+                ..Measure::EMPTY
             },
         )
     }
@@ -339,111 +371,15 @@ impl View<'_> {
             } else {
                 Vec::new()
             },
-            ..EMPTY
+            ..Measure::EMPTY
         }
-    }
-
-    fn growth(&self, counts: &[Counts]) -> Vec<Measure> {
-        let within: Vec<&Counts> = counts.iter().filter(|one| self.period.has(one.at_ms)).collect();
-        let ends = within.first().copied().zip(within.last().copied()).filter(|(a, b)| a.at_ms < b.at_ms);
-        let months = ends.map(|(first, last)| (last.at_ms - first.at_ms) as f64 / MONTH_MS);
-        // Of less than a day's samples nothing is foretold.
-        let months = months.filter(|months| *months * MONTH_MS >= DAY_MS as f64);
-        let missing = months.is_none().then(|| "It takes a day of samples, one an hour.".to_owned());
-        let sampled = |id, name, definition, unit, value: Option<f64>, target| Measure {
-            id,
-            name,
-            definition,
-            unit,
-            value: value.filter(|value| value.is_finite()),
-            n: within.len(),
-            of: "samples",
-            missing: missing.clone(),
-            target: Some(Target { value: target, at: Better::More }),
-            ..EMPTY
-        };
-        let per_month = |of: fn(&Counts) -> i64| {
-            let ((first, last), months) = (ends?, months?);
-            Some((of(last) - of(first)) as f64 / months)
-        };
-        let forks = counts.last().map_or(0, |last| last.forks.max(0)) as usize;
-        let mut owners: Vec<String> = self
-            .facts
-            .pulls
-            .iter()
-            .filter(|pull| pull.from_fork)
-            .map(|pull| pull.author.to_lowercase())
-            .collect();
-        owners.sort();
-        owners.dedup();
-        let came = owners.len().min(forks);
-        vec![
-            sampled(
-                "stars-per-month",
-                "Stars a month",
-                "How many stars the repository gains in a month, by the first and last sample of the period.",
-                Unit::Count,
-                per_month(|one| one.stars),
-                STARS_A_MONTH,
-            ),
-            shared(
-                ratio::share(came, forks),
-                Measure {
-                    id: "fork-to-pull",
-                    name: "Forks that came back",
-                    definition: "People who opened a pull request from a fork, divided by the forks there are.",
-                    unit: Unit::Share,
-                    interval: WILSON,
-                    n: forks,
-                    of: "forks",
-                    target: Some(Target { value: FORK_TO_PULL, at: Better::More }),
-                    missing: counts.is_empty().then(|| "Forks have not been counted yet.".to_owned()),
-                    ..EMPTY
-                },
-            ),
-            sampled(
-                "watchers-per-month",
-                "Growth of watchers a month",
-                "By how much of itself the number of watchers grows in a month, by the first and last sample of the period.",
-                Unit::Share,
-                ends.and_then(|(first, _)| {
-                    (first.watchers > 0).then_some(per_month(|one| one.watchers)? / first.watchers as f64)
-                }),
-                WATCHES_A_MONTH,
-            ),
-        ]
-    }
-}
-
-const EMPTY: Measure = Measure {
-    id: "",
-    name: "",
-    definition: "",
-    unit: Unit::Count,
-    value: None,
-    low: None,
-    high: None,
-    interval: "",
-    n: 0,
-    of: "",
-    missing: None,
-    before: None,
-    target: None,
-    weeks: Vec::new(),
-};
-
-fn shared(estimate: Option<Estimate>, measure: Measure) -> Measure {
-    Measure {
-        value: estimate.map(|one| one.value),
-        low: estimate.and_then(|one| one.low),
-        high: estimate.and_then(|one| one.high),
-        ..measure
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measures::DAY_MS;
     use crate::measures::facts::Ended;
 
     const NOW: i64 = 1_000 * DAY_MS;
@@ -459,6 +395,7 @@ mod tests {
             ended: ended.map(|(days, merged)| Ended { at_ms: at(days), merged }),
             first_response_ms: response.map(at),
             approved_ms: None,
+            tested: None,
         }
     }
 
@@ -507,6 +444,25 @@ mod tests {
         assert_eq!((acceptance.value, acceptance.n), (Some(2.0 / 3.0), 3));
         assert!(acceptance.low < acceptance.value && acceptance.value < acceptance.high);
         assert_eq!(acceptance.before, Some(0.0));
+    }
+
+    #[test]
+    fn code_that_was_merged_with_its_tests_is_told_from_other_code() {
+        let merged = |number, tested| PullFacts { tested, ..pull(number, 10, None, Some((5, true))) };
+        let health = measured(
+            vec![
+                merged(1, Some(true)),
+                merged(2, Some(true)),
+                merged(3, Some(false)),
+                merged(4, None),
+                PullFacts { tested: Some(false), ..pull(5, 10, None, Some((5, false))) },
+                PullFacts { tested: Some(false), ..pull(6, 200, None, Some((100, true))) },
+            ],
+            &[],
+        );
+        let measure = find(&health, "tests-added");
+        assert_eq!((measure.value, measure.n, measure.before), (Some(2.0 / 3.0), 3, Some(0.0)));
+        assert!(measure.low < measure.value && measure.value < measure.high);
     }
 
     #[test]

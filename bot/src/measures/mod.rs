@@ -3,6 +3,7 @@
 
 pub mod absence;
 pub mod facts;
+pub mod growth;
 pub mod health;
 pub mod people;
 pub mod person;
@@ -93,6 +94,24 @@ pub enum Better {
 }
 
 impl Measure {
+    /// Nothing yet: what a measure does not have.
+    const EMPTY: Measure = Measure {
+        id: "",
+        name: "",
+        definition: "",
+        unit: Unit::Count,
+        value: None,
+        low: None,
+        high: None,
+        interval: "",
+        n: 0,
+        of: "",
+        missing: None,
+        before: None,
+        target: None,
+        weeks: Vec::new(),
+    };
+
     /// Whether the target is met; `None` where there is none, or no number.
     pub fn meets(&self) -> Option<bool> {
         let (target, value) = (self.target?, self.value?);
@@ -109,4 +128,14 @@ pub struct Estimate {
     pub value: f64,
     pub low: Option<f64>,
     pub high: Option<f64>,
+}
+
+/// A measure with the number and the interval of an estimate.
+fn shared(estimate: Option<Estimate>, measure: Measure) -> Measure {
+    Measure {
+        value: estimate.map(|one| one.value),
+        low: estimate.and_then(|one| one.low),
+        high: estimate.and_then(|one| one.high),
+        ..measure
+    }
 }

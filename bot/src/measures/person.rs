@@ -1,9 +1,10 @@
 //! One person's measures in one repository.
 
 use super::facts::{Facts, PullFacts, What, span};
+use super::health::{KAPLAN_MEIER, WILSON, tested};
 use super::people::{self, Habit};
 use super::survival::{self, Span};
-use super::{Better, Measure, Period, Target, Unit, ratio};
+use super::{Better, Measure, Period, Target, Unit, ratio, shared};
 use perfsuite::model::Metric;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -88,6 +89,7 @@ pub fn record(
             ),
         ),
         acceptance(&mine, period),
+        tested(&mine, period),
         response(&mine, period, now_ms),
         conventions(judged),
     ];
@@ -135,22 +137,20 @@ fn acceptance(mine: &[&PullFacts], period: Period) -> Measure {
         (ratio::share(ended.iter().filter(|ended| ended.merged).count(), ended.len()), ended.len())
     };
     let (estimate, n) = share(period);
-    Measure {
-        id: "acceptance-ratio",
-        name: "Acceptance ratio",
-        definition: "Of this person's pull requests that ended in the period, those that were merged.",
-        unit: Unit::Share,
-        value: estimate.map(|one| one.value),
-        low: estimate.and_then(|one| one.low),
-        high: estimate.and_then(|one| one.high),
-        interval: "Wilson's interval",
-        n,
-        of: "ended pull requests",
-        missing: None,
-        before: share(period.before()).0.map(|one| one.value),
-        target: None,
-        weeks: Vec::new(),
-    }
+    shared(
+        estimate,
+        Measure {
+            id: "acceptance-ratio",
+            name: "Acceptance ratio",
+            definition: "Of this person's pull requests that ended in the period, those that were merged.",
+            unit: Unit::Share,
+            interval: WILSON,
+            n,
+            of: "ended pull requests",
+            before: share(period.before()).0.map(|one| one.value),
+            ..Measure::EMPTY
+        },
+    )
 }
 
 fn response(mine: &[&PullFacts], period: Period, now_ms: i64) -> Measure {
@@ -159,44 +159,38 @@ fn response(mine: &[&PullFacts], period: Period, now_ms: i64) -> Measure {
         opened.map(|pull| span(pull.opened_ms, pull.first_response_ms, pull.ended, now_ms)).collect()
     };
     let now = spans(period);
-    let half = survival::quantile(&now, 0.5);
-    Measure {
-        id: "response-waited-p50",
-        name: "Waited for a first response, half",
-        definition: "How long this person's pull requests waited for the first review, comment or closing by another \
-                     person.",
-        unit: Unit::Seconds,
-        value: half.map(|one| one.value),
-        low: half.and_then(|one| one.low),
-        high: half.and_then(|one| one.high),
-        interval: "Kaplan-Meier; interval after Brookmeyer and Crowley",
-        n: now.len(),
-        of: "opened pull requests",
-        missing: None,
-        before: survival::quantile(&spans(period.before()), 0.5).map(|one| one.value),
-        target: None,
-        weeks: Vec::new(),
-    }
+    shared(
+        survival::quantile(&now, 0.5),
+        Measure {
+            id: "response-waited-p50",
+            name: "Waited for a first response, half",
+            definition: "How long this person's pull requests waited for the first review, comment or closing by another \
+                         person.",
+            unit: Unit::Seconds,
+            interval: KAPLAN_MEIER,
+            n: now.len(),
+            of: "opened pull requests",
+            before: survival::quantile(&spans(period.before()), 0.5).map(|one| one.value),
+            ..Measure::EMPTY
+        },
+    )
 }
 
 fn conventions(judged: Judged) -> Measure {
-    let share = ratio::share(judged.passed, judged.all);
-    Measure {
-        id: "conventions-passed",
-        name: "Commits as the conventions want them",
-        definition: "Of this person's pull requests that were judged, those whose newest head has no error in its commits.",
-        unit: Unit::Share,
-        value: share.map(|one| one.value),
-        low: share.and_then(|one| one.low),
-        high: share.and_then(|one| one.high),
-        interval: "Wilson's interval",
-        n: judged.all,
-        of: "judged pull requests",
-        missing: None,
-        before: None,
-        target: Some(Target { value: 1.0, at: Better::More }),
-        weeks: Vec::new(),
-    }
+    shared(
+        ratio::share(judged.passed, judged.all),
+        Measure {
+            id: "conventions-passed",
+            name: "Commits as the conventions want them",
+            definition: "Of this person's pull requests that were judged, those whose newest head has no error in its commits.",
+            unit: Unit::Share,
+            interval: WILSON,
+            n: judged.all,
+            of: "judged pull requests",
+            target: Some(Target { value: 1.0, at: Better::More }),
+            ..Measure::EMPTY
+        },
+    )
 }
 
 #[cfg(test)]
@@ -216,6 +210,7 @@ mod tests {
             from_fork: false,
             opened_ms: now - 5 * DAY_MS,
             ended: Some(Ended { at_ms: now - DAY_MS, merged }),
+            tested: Some(number == 1),
         };
         let pulls = vec![known(1, "Ann", true), known(2, "ann", false), known(3, "bob", true)];
         let facts = Facts::of(pulls, &[], &BTreeSet::new());
@@ -226,6 +221,7 @@ mod tests {
         let value = |id: &str| ann.measures.iter().find(|measure| measure.id == id).unwrap().value;
         assert_eq!((value("pulls-opened"), value("pulls-merged")), (Some(2.0), Some(1.0)));
         assert_eq!((value("acceptance-ratio"), value("conventions-passed")), (Some(0.5), Some(0.5)));
+        assert_eq!(value("tests-added"), Some(1.0), "of what was merged");
         assert_eq!(value("response-waited-p50"), None, "nobody answered");
         assert_eq!(ann.habit, Some(Habit::New));
         assert_eq!(of("nobody"), None);

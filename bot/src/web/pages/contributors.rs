@@ -80,7 +80,14 @@ pub async fn show(
         days,
         periods: sorted(PERIODS),
         response: some(&["first-response-p15", "first-response-p50", "first-response-p85"]),
-        flow: some(&["approval-p50", "merge-p50", "review-p50", "closure-ratio", "acceptance-ratio"]),
+        flow: some(&[
+            "approval-p50",
+            "merge-p50",
+            "review-p50",
+            "closure-ratio",
+            "acceptance-ratio",
+            "tests-added",
+        ]),
         community: some(&[
             "absence-factor",
             "new-contributors",
