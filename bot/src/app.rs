@@ -7,8 +7,9 @@ use crate::db::Db;
 use crate::error::UserError;
 use crate::evidence::EvidenceStore;
 use crate::git::Mirrors;
-use crate::github::{GitHub, GitHubConfig, UserFlow};
+use crate::github::{GitHub, GitHubConfig, GitHubError, UserFlow};
 use crate::inbox::Inbox;
+use crate::web::pages::live::Live;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -30,6 +31,8 @@ pub struct App {
     pub inbox: Inbox,
     /// What the last try of the set-up found.
     pub self_test: crate::web::setup::SelfTest,
+    /// Who listens to jobs under way.
+    pub live: Live,
     /// Called off when the server stops.
     pub stop: CancellationToken,
 }
@@ -42,6 +45,7 @@ pub struct Wake {
     pub jobs: Notify,
     /// Points came, or a comparison of a search has ended.
     pub history: Notify,
+    pub notices: Notify,
 }
 
 impl App {
@@ -52,18 +56,8 @@ impl App {
         clock: Clock,
     ) -> anyhow::Result<Arc<Self>> {
         prepare_data_dir(&config.data_dir)?;
-        let db = match &config.database_url {
-            Some(url) => Db::open(url).await?,
-            None => Db::open_in(&config.data_dir).await?,
-        };
-        let github = GitHub::new(GitHubConfig {
-            api_url: config.github_api_url.clone(),
-            app_id: config.app_id,
-            private_key: config.private_key.clone(),
-            clock: clock.clone(),
-            git_url: config.github_git_url.clone(),
-            request_timeout: config.github_timeout,
-        })?;
+        let db = open_database(&config).await?;
+        let github = connect(&config, clock.clone())?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
         let flow =
             config.client_id.clone().zip(config.client_secret.clone()).map(|(client_id, client_secret)| {
@@ -72,8 +66,10 @@ impl App {
             });
         let (rules, clock_too) = (config.access.clone(), clock.clone());
         let access = Access::new(github.clone(), flow, rules, public_url.clone(), clock_too);
+        let stop = CancellationToken::new();
         Ok(Arc::new(Self {
             access,
+            live: Live::new(stop.clone()),
             mirrors: Mirrors::new(&config.data_dir),
             evidence: evidence_in(&config.data_dir),
             github,
@@ -84,7 +80,7 @@ impl App {
             self_test: Default::default(),
             db,
             clock,
-            stop: CancellationToken::new(),
+            stop,
             config,
         }))
     }
@@ -95,6 +91,26 @@ impl App {
     pub fn lease_step(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.config.lease_ms as u64 / 3)
     }
+}
+
+/// The database that the settings name, with its schema up to date.
+pub async fn open_database(config: &Config) -> anyhow::Result<Db> {
+    match &config.database_url {
+        Some(url) => Db::open(url).await,
+        None => Db::open_in(&config.data_dir).await,
+    }
+}
+
+/// GitHub as the App that the settings name; nothing is sent yet.
+pub fn connect(config: &Config, clock: Clock) -> Result<GitHub, GitHubError> {
+    GitHub::new(GitHubConfig {
+        api_url: config.github_api_url.clone(),
+        app_id: config.app_id,
+        private_key: config.private_key.clone(),
+        clock,
+        git_url: config.github_git_url.clone(),
+        request_timeout: config.github_timeout,
+    })
 }
 
 /// The evidence of a data directory.

@@ -2,13 +2,14 @@
 //! it stopped.
 
 use crate::activity::NewEvent;
+use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, ServeArgs};
 use crate::db::backfills::{self, Backfill};
 use crate::db::{Db, Tx, activity, counts, opt_outs, pulls, repositories};
 use crate::error::UserError;
 use crate::format;
-use crate::github::{GitHub, GitHubConfig, GitHubError, PastList};
+use crate::github::{GitHub, GitHubError, PastList};
 use crate::pull::{RepoName, Repository};
 use anyhow::Context;
 use clap::Args;
@@ -52,18 +53,8 @@ pub async fn run(args: BackfillArgs) -> anyhow::Result<()> {
     let since_ms = since_ms(&args.since)?;
     let config = Config::load(&args.serve, |name| std::env::var(name).ok())?;
     let clock = Clock::system();
-    let db = match &config.database_url {
-        Some(url) => Db::open(url).await?,
-        None => Db::open_in(&config.data_dir).await?,
-    };
-    let github = GitHub::new(GitHubConfig {
-        api_url: config.github_api_url.clone(),
-        app_id: config.app_id,
-        private_key: config.private_key.clone(),
-        clock: clock.clone(),
-        git_url: config.github_git_url.clone(),
-        request_timeout: config.github_timeout,
-    })?;
+    let db = app::open_database(&config).await?;
+    let github = app::connect(&config, clock.clone())?;
     let wish = Wish { name, since_ms, requests_per_hour: args.requests_per_hour, restart: args.restart };
     let done = backfill(&db, &github, &clock, &wish, |line| eprintln!("{line}")).await;
     db.close().await;

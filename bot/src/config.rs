@@ -14,9 +14,11 @@ use std::time::Duration;
 
 mod access;
 mod keep;
+mod notify;
 
 pub use access::AccessConfig;
 pub use keep::DiskConfig;
+pub use notify::NotifyConfig;
 
 /// `paceline serve`'s flags; each has its environment variable. The same names, in lower case, are the file's keys.
 #[derive(Args, Clone, Debug, Default)]
@@ -60,6 +62,15 @@ pub struct ServeArgs {
     /// Show pages of public repositories to signed-in people only
     #[arg(long, env = "PACELINE_SIGN_IN_REQUIRED")]
     pub sign_in_required: bool,
+    /// Addresses that are told what got slower, separated by commas; wants a secret in PACELINE_NOTIFY_SECRET
+    #[arg(long, env = "PACELINE_NOTIFY_URLS", value_name = "URLS", hide_env_values = true)]
+    pub notify_urls: Option<String>,
+    /// File with the secret that signs what they are told; or PACELINE_NOTIFY_SECRET
+    #[arg(long, env = "PACELINE_NOTIFY_SECRET_FILE", value_name = "FILE")]
+    pub notify_secret_file: Option<PathBuf>,
+    /// Such addresses may lead into private networks and to this machine
+    #[arg(long, env = "PACELINE_NOTIFY_PRIVATE")]
+    pub notify_private: bool,
     /// Do not start a runner of its own; use `paceline runner` elsewhere
     #[arg(long, env = "PACELINE_NO_RUNNER")]
     pub no_runner: bool,
@@ -103,6 +114,10 @@ struct File {
     github_client_secret: Option<String>,
     admins: Option<String>,
     sign_in_required: Option<bool>,
+    notify_urls: Option<String>,
+    notify_secret: Option<String>,
+    notify_secret_file: Option<PathBuf>,
+    notify_private: Option<bool>,
     no_runner: Option<bool>,
     write_spacing_ms: Option<u32>,
     disk_reserve_mib: Option<u32>,
@@ -130,6 +145,8 @@ pub struct Config {
     pub client_secret: Option<SecretString>,
     /// Who may see the pages.
     pub access: AccessConfig,
+    /// Who else is told what got slower.
+    pub notify: NotifyConfig,
     pub own_runner: bool,
     /// How fast GitHub may be written to.
     pub pace: Pace,
@@ -207,6 +224,12 @@ impl Config {
             return Err(missing("GITHUB_WEBHOOK_SECRET", "the App's webhook secret").into());
         }
         let client_secret = secret("GITHUB_CLIENT_SECRET", &None, file.github_client_secret, None)?;
+        let notify_secret = secret(
+            "PACELINE_NOTIFY_SECRET",
+            &args.notify_secret_file,
+            file.notify_secret,
+            file.notify_secret_file,
+        )?;
         let github_api_url = args
             .github_api_url
             .clone()
@@ -243,6 +266,11 @@ impl Config {
                 args.admins.as_deref().or(file.admins.as_deref()),
                 args.sign_in_required || file.sign_in_required.unwrap_or(false),
             ),
+            notify: NotifyConfig::new(
+                args.notify_urls.as_deref().or(file.notify_urls.as_deref()),
+                notify_secret,
+                args.notify_private || file.notify_private.unwrap_or(false),
+            )?,
             own_runner: !(args.no_runner || file.no_runner.unwrap_or(false)),
             pace: match args.write_spacing_ms.or(file.write_spacing_ms) {
                 Some(spacing_ms) => Pace::unlimited(i64::from(spacing_ms)),

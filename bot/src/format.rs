@@ -172,6 +172,11 @@ pub fn iso(at_ms: i64) -> String {
     time(at_ms, "%Y-%m-%dT%H:%M:%SZ")
 }
 
+/// The day: `2026-11-22`.
+pub fn day(at_ms: i64) -> String {
+    time(at_ms, "%Y-%m-%d")
+}
+
 fn time(at_ms: i64, pattern: &str) -> String {
     match DateTime::<Utc>::from_timestamp_millis(at_ms) {
         Some(at) => at.format(pattern).to_string(),

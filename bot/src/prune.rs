@@ -1,7 +1,8 @@
-//! Forgets what nobody asks for any more: deliveries that were dealt with, and the logs of jobs of that age.
+//! Forgets what nobody asks for any more: deliveries that were dealt with, notices that were told, and the logs of jobs of
+//! that age.
 
 use crate::app::App;
-use crate::db::{Db, deliveries, job_log};
+use crate::db::{Db, deliveries, job_log, notices};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,7 @@ pub async fn once(db: &Db, days: u32, now_ms: i64) -> sqlx::Result<Pruned> {
         }
         tokio::time::sleep(PAUSE).await;
     }
+    notices::prune(db, before_ms).await?;
     metrics::counter!("paceline_pruned_total", "what" => "delivery").increment(pruned.deliveries);
     metrics::counter!("paceline_pruned_total", "what" => "log line").increment(pruned.log_lines);
     Ok(pruned)

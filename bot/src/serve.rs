@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::db::runners;
 use crate::error::UserError;
 use crate::web::{self, listen};
-use crate::{history, missed, prune, reconcile, room, sampling, worker};
+use crate::{history, missed, notify, prune, reconcile, room, sampling, worker};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -55,6 +55,7 @@ impl Server {
             tokio::spawn(prune::run(app.clone(), stop.clone())),
             tokio::spawn(sampling::run(app.clone(), stop.clone())),
             tokio::spawn(history::watch::run(app.clone(), stop.clone())),
+            tokio::spawn(notify::send::run(app.clone(), stop.clone())),
             tokio::spawn(listen::serve(
                 listener,
                 web::router(app.clone()),

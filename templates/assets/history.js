@@ -1,5 +1,6 @@
 // Draws one series: a line with its interval, change points, a word about the commit under the cursor. The table below
-// the chart has the same figures for whoever sees no drawing.
+// the chart has the same figures for whoever sees no drawing. Of a long series the page has the highest and the lowest of
+// each stretch; what a zoom shows is asked for as the page of that stretch.
 "use strict";
 
 (() => {
@@ -7,15 +8,17 @@
   const source = document.getElementById("chart-data");
   const told = document.getElementById("chart-told");
   if (!place || !source || typeof uPlot === "undefined") return;
-  const data = JSON.parse(source.textContent);
-  const last = data.x.length - 1;
+  // All that came with the page, and what is drawn now: that, or a stretch of it with every point.
+  const whole = JSON.parse(source.textContent);
+  let data = whole;
+  let last = data.x.length - 1;
 
   const colours = () => {
     const style = getComputedStyle(document.documentElement);
     const of = (name) => style.getPropertyValue(name).trim();
     return {
       ink: of("--ink"), muted: of("--muted"), line: of("--line"), band: of("--running-wash"),
-      series: of("--running"), worse: of("--slower"), better: of("--faster"),
+      series: of("--running"), others: [1, 2, 3, 4].map((n) => of("--other-" + n)), worse: of("--slower"), better: of("--faster"),
     };
   };
   let colour = colours();
@@ -29,7 +32,15 @@
     return number.toLocaleString("en", { maximumSignificantDigits: 3 });
   };
 
-  const at = new Map(data.x.map((x, i) => [x, i]));
+  // The last point at or before a place.
+  const at = (x) => {
+    let low = 0, high = last;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (data.x[middle] <= x) low = middle; else high = middle - 1;
+    }
+    return data.x[low] <= x ? low : undefined;
+  };
   const say = (i) => {
     // Off the chart, the last commit that was looked at stays.
     if (i === null || i === undefined) return;
@@ -44,10 +55,13 @@
     const commit = add(data.run[i] ? "a" : "code", data.commit[i] || "commit " + data.x[i]);
     if (data.run[i]) commit.href = "/runs/" + data.run[i];
     add("bdi", data.subject[i]);
-    const from = [data.author[i], data.pull[i] ? "#" + data.pull[i] : "", data.day[i]];
+    const from = [data.authors[data.author[i]], data.pull[i] ? "#" + data.pull[i] : "", data.day[i]];
     const machine = data.environments[data.environment[i]];
     if (machine) from.push("machine " + data.environment[i] + ": " + machine);
     add("span", from.filter((text) => text).join(", ")).className = "sub";
+    for (const other of data.others) {
+      if (other.y[i] !== null) add("span", other.name + " " + value(other.y[i])).className = "sub";
+    }
     for (const change of data.changes) {
       if (change.x === data.x[i]) add("span", "Change point: " + change.label).className = "note";
     }
@@ -92,22 +106,68 @@
   };
 
   const size = () => ({ width: place.clientWidth || 320, height: Math.max(240, Math.min(420, innerHeight * 0.45)) });
-  const remember = (u) => {
-    const { min, max } = u.scales.x;
+  const address = (from, to) => {
     const query = new URLSearchParams(location.search);
-    const all = min <= data.x[0] && max >= data.x[last];
-    if (all && !query.has("from") && !query.has("to")) return;
-    query.set("from", Math.max(0, Math.floor(min)));
-    query.set("to", Math.ceil(max));
     query.set("view", data.view);
-    history.replaceState(null, "", "?" + query);
+    query.delete("from");
+    query.delete("to");
+    if (from !== null) query.set("from", from);
+    if (to !== null) query.set("to", to);
+    return location.pathname + "?" + query;
+  };
+  const asked = new URLSearchParams(location.search);
+  const begun = [asked.get("from"), asked.get("to")];
+  // Only the answer to the newest question counts.
+  let question = 0;
+  const columns = () => [data.x, data.low, data.high, data.y, ...data.others.map((other) => other.y)];
+  // A scale that we set ourselves: the chart tells of it a moment later, as it tells of a visitor's.
+  let ours = null;
+  const setting = (scale) => {
+    ours = scale;
+    setTimeout(() => { ours = null; }, 0);
+  };
+  const show = (next, scale) => {
+    data = next;
+    last = data.x.length - 1;
+    shown = last;
+    setting(scale);
+    chart.setData(columns(), false);
+    chart.setScale("x", scale);
+    say(last);
+  };
+  const detail = async (from, to) => {
+    const mine = ++question;
+    try {
+      const answer = await fetch(address(from, to));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const found = page.getElementById("chart-data");
+      if (mine !== question || !answer.ok || !found) return;
+      const next = JSON.parse(found.textContent);
+      if (next.x.length > 1 && next.others.length === data.others.length) show(next, { min: from, max: to });
+    } catch {
+      // The points that are there stay.
+    }
+  };
+  const zoomed = (u) => {
+    const { min, max } = u.scales.x;
+    if (ours && min === ours.min && max === ours.max) return;
+    const [from, to] = [Math.max(0, Math.floor(min)), Math.ceil(max)];
+    if (min <= data.x[0] && max >= data.x[last]) {
+      question += 1;
+      history.replaceState(null, "", address(...begun));
+      // A double click in a stretch shows what the page began with.
+      if (data !== whole) show(whole, { min: whole.x[0], max: whole.x[whole.x.length - 1] });
+      return;
+    }
+    history.replaceState(null, "", address(from, to));
+    if (data.of > data.x.length) detail(from, to);
   };
 
   let chart = null;
-  let ready = false;
+  let shown = last;
   const draw = () => {
     if (chart) chart.destroy();
-    ready = false;
+    setting({ min: data.x[0], max: data.x[last] });
     const axis = { stroke: colour.muted, grid: { stroke: colour.line, width: 1 }, ticks: { stroke: colour.line, width: 1 } };
     const quiet = { show: true, width: 0, points: { show: false } };
     chart = new uPlot({
@@ -120,7 +180,12 @@
         quiet,
         quiet,
         // Last, so that it lies upon the band.
-        { stroke: colour.series, width: 2, points: { show: last < 120, size: 5, fill: colour.series } },
+        { stroke: colour.series, width: 2, points: { show: () => last < 120, size: 5, fill: colour.series } },
+        // Told apart by more than colour.
+        ...data.others.map((other, i) => ({
+          stroke: colour.others[i], width: 1.5, dash: [[8, 3], [3, 3], [12, 3, 3, 3], [1, 4]][i], spanGaps: true,
+          points: { show: false },
+        })),
       ],
       bands: [{ series: [2, 1], fill: colour.band }],
       axes: [
@@ -128,7 +193,7 @@
           ...axis,
           space: 90,
           values: (u, ticks) => ticks.map((tick) => {
-            const i = at.get(tick);
+            const i = at(tick);
             return i === undefined ? "" : data.day[i] || data.commit[i];
           }),
         },
@@ -137,15 +202,13 @@
       hooks: {
         draw: [marks],
         setCursor: [(u) => say(u.cursor.idx)],
-        setScale: [(u, key) => { if (ready && key === "x") remember(u); }],
+        setScale: [(u, key) => { if (key === "x") zoomed(u); }],
       },
-    }, [data.x, data.low, data.high, data.y], place);
-    ready = true;
+    }, columns(), place);
     say(last);
   };
   draw();
 
-  let shown = last;
   place.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
     if (!step) return;

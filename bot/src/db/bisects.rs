@@ -7,6 +7,7 @@ use perfsuite::bisect::Seen;
 use perfsuite::model::{JobId, Sha};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bisect {
@@ -117,14 +118,17 @@ pub async fn end(tx: &mut Tx, id: &str, outcome: &Outcome, now_ms: i64) -> sqlx:
     .map(|_| ())
 }
 
-/// The search about a change point.
-pub async fn of_change_point<'e, E: Executor<'e, Database = Any>>(
+/// The searches about a series' change points, by change point.
+pub async fn of_series<'e, E: Executor<'e, Database = Any>>(
     on: E,
-    change_point: &str,
-) -> sqlx::Result<Option<Bisect>> {
-    let row = sqlx::query("SELECT * FROM bisects WHERE change_point_id = $1")
-        .bind(change_point)
-        .fetch_optional(on)
+    series: i64,
+) -> sqlx::Result<BTreeMap<String, Bisect>> {
+    /// One for each change point that is read.
+    const READ_MAX: i64 = 500;
+    let rows = sqlx::query("SELECT * FROM bisects WHERE series_id = $1 ORDER BY created_ms DESC LIMIT $2")
+        .bind(series)
+        .bind(READ_MAX)
+        .fetch_all(on)
         .await?;
-    row.map(|row| bisect(&row)).transpose()
+    rows.iter().map(|row| bisect(row).map(|search| (search.change_point.clone(), search))).collect()
 }

@@ -1,9 +1,10 @@
 //! Where series changed their level, as last judged.
 
+use super::series::{self, Key};
 use super::{Tx, new_id};
 use crate::pull::RepoId;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Executor, Row};
+use sqlx::{Any, AnyPool, Executor, Row};
 
 /// Change points that one list reads.
 const READ_MAX: i64 = 500;
@@ -76,20 +77,18 @@ pub async fn of_series<'e, E: Executor<'e, Database = Any>>(
     rows.iter().map(change_point).collect()
 }
 
-/// Those of a repository that stand, the newest first.
-pub async fn of_repository<'e, E: Executor<'e, Database = Any>>(
-    on: E,
-    repository: RepoId,
-) -> sqlx::Result<Vec<ChangePoint>> {
+/// Those of a repository that stand, along the branch the newest first, each with what its series is of.
+pub async fn newest(pool: &AnyPool, repository: RepoId, limit: i64) -> sqlx::Result<Vec<(ChangePoint, Key)>> {
     let rows = sqlx::query(
-        "SELECT c.* FROM change_points c JOIN history_series s ON s.id = c.series_id
+        "SELECT c.*, s.suite AS suite, s.benchmark AS benchmark, s.metric AS metric
+         FROM change_points c JOIN history_series s ON s.id = c.series_id
          WHERE s.repository_id = $1 AND c.state <> 'withdrawn' ORDER BY c.position DESC, c.id LIMIT $2",
     )
     .bind(repository.0)
-    .bind(READ_MAX)
-    .fetch_all(on)
+    .bind(limit)
+    .fetch_all(pool)
     .await?;
-    rows.iter().map(change_point).collect()
+    rows.iter().map(|row| Ok((change_point(row)?, series::key(row)?))).collect()
 }
 
 pub async fn get<'e, E: Executor<'e, Database = Any>>(on: E, id: &str) -> sqlx::Result<Option<ChangePoint>> {

@@ -1,11 +1,11 @@
 //! Commits of default branches that were measured, or are to be, by their place along first parents.
 
-use super::{Tx, sha};
+use super::{Tx, looked_for, places_from, sha};
 use crate::pull::RepoId;
 use crate::queue::Purpose;
 use perfsuite::model::{JobId, Sha};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Executor, Row};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Row};
 
 /// Commits that are read of one repository at a time.
 pub const READ_MAX: i64 = 20_000;
@@ -110,6 +110,26 @@ pub async fn between<'e, E: Executor<'e, Database = Any>>(
     Ok(commits)
 }
 
+/// The commits at these places, oldest first.
+pub async fn at(pool: &AnyPool, repository: RepoId, positions: &[i64]) -> sqlx::Result<Vec<HistoryCommit>> {
+    let mut wanted = positions.to_vec();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let sql = format!(
+        "SELECT * FROM history_commits WHERE repository_id = $1 AND position IN ({}) ORDER BY position",
+        places_from(2)
+    );
+    let mut commits = Vec::with_capacity(wanted.len());
+    for some in looked_for(&wanted) {
+        let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(repository.0);
+        let query = some.into_iter().fold(query, |query, position| query.bind(position));
+        for row in query.fetch_all(pool).await? {
+            commits.push(commit(&row)?);
+        }
+    }
+    Ok(commits)
+}
+
 /// The newest ones, the newest first.
 pub async fn newest<'e, E: Executor<'e, Database = Any>>(
     on: E,
@@ -146,6 +166,24 @@ pub async fn of_job(
         .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| commit(&row)).transpose()
+}
+
+/// Commits whose ids begin so; more than one where it is too short.
+pub async fn beginning(
+    pool: &AnyPool,
+    repository: RepoId,
+    beginning: &str,
+) -> sqlx::Result<Vec<HistoryCommit>> {
+    // `g` follows every digit of an id.
+    let rows = sqlx::query(
+        "SELECT * FROM history_commits WHERE repository_id = $1 AND sha >= $2 AND sha < $3 ORDER BY sha LIMIT 2",
+    )
+    .bind(repository.0)
+    .bind(beginning)
+    .bind(format!("{beginning}g"))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(commit).collect()
 }
 
 pub async fn by_sha<'e, E: Executor<'e, Database = Any>>(

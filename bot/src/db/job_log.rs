@@ -47,14 +47,19 @@ pub async fn tail(db: &Db, job: &JobId, after: i64, limit: i64) -> sqlx::Result<
     rows.iter().map(|row| Ok((row.try_get("seq")?, row.try_get("line")?))).collect()
 }
 
-/// The last lines, in the order in which they came.
-pub async fn last(db: &Db, job: &JobId, limit: i64) -> sqlx::Result<Vec<String>> {
-    let rows = sqlx::query("SELECT line FROM job_log WHERE job_id = $1 ORDER BY seq DESC LIMIT $2")
+/// The last lines, in the order in which they came, with their numbers.
+pub async fn ending(db: &Db, job: &JobId, limit: i64) -> sqlx::Result<Vec<(i64, String)>> {
+    let rows = sqlx::query("SELECT seq, line FROM job_log WHERE job_id = $1 ORDER BY seq DESC LIMIT $2")
         .bind(&job.0)
         .bind(limit)
         .fetch_all(db.pool())
         .await?;
-    rows.iter().rev().map(|row| row.try_get("line")).collect()
+    rows.iter().rev().map(|row| Ok((row.try_get("seq")?, row.try_get("line")?))).collect()
+}
+
+/// The same without the numbers.
+pub async fn last(db: &Db, job: &JobId, limit: i64) -> sqlx::Result<Vec<String>> {
+    Ok(ending(db, job, limit).await?.into_iter().map(|(_, line)| line).collect())
 }
 
 /// Removes lines of at most `limit` jobs that ended before. Returns how many lines.

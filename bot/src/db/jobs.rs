@@ -7,7 +7,7 @@ use crate::queue::{ATTEMPTS_MAX, JobState, Place, Purpose, day_start};
 use perfsuite::model::wire::Progress;
 use perfsuite::model::{Fence, JobId, JobSpec, Report, Sha};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Executor, Row};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Row};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -212,6 +212,48 @@ pub async fn newest_of<'e, E: Executor<'e, Database = Any>>(
     .fetch_optional(on)
     .await?;
     row.map(|row| job(&row)).transpose()
+}
+
+/// The newest job that measured these two commits against each other.
+pub async fn of_commits(
+    pool: &AnyPool,
+    repository: RepoId,
+    base: &Sha,
+    head: &Sha,
+) -> sqlx::Result<Option<Job>> {
+    let row = sqlx::query(
+        "SELECT * FROM jobs WHERE repository_id = $1 AND base_sha = $2 AND head_sha = $3 AND kind = 'measure'
+           AND state = 'done' ORDER BY created_ms DESC, id DESC LIMIT 1",
+    )
+    .bind(repository.0)
+    .bind(base.as_str())
+    .bind(head.as_str())
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| job(&row)).transpose()
+}
+
+/// Measured commits whose ids begin so; more than one where it is too short.
+pub async fn commits_beginning(
+    pool: &AnyPool,
+    repository: RepoId,
+    beginning: &str,
+) -> sqlx::Result<Vec<Sha>> {
+    // `g` follows every digit of an id.
+    let rows = sqlx::query(
+        "SELECT DISTINCT named.sha AS sha FROM (
+             SELECT base_sha AS sha FROM jobs
+             WHERE repository_id = $1 AND kind = 'measure' AND base_sha >= $2 AND base_sha < $3
+             UNION SELECT head_sha AS sha FROM jobs
+             WHERE repository_id = $1 AND kind = 'measure' AND head_sha >= $2 AND head_sha < $3) AS named
+         ORDER BY named.sha LIMIT 2",
+    )
+    .bind(repository.0)
+    .bind(beginning)
+    .bind(format!("{beginning}g"))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| sha(row, "sha")).collect()
 }
 
 /// Jobs that measure a pull request, the newest first.

@@ -18,6 +18,7 @@ pub mod job_log;
 pub mod jobs;
 pub mod judgements;
 pub mod migrate;
+pub mod notices;
 pub mod opt_outs;
 pub mod overview;
 pub mod pace;
@@ -249,6 +250,25 @@ pub fn new_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
+/// How many numbers one statement looks for: always as many, so that one statement is prepared for all lengths.
+const LOOKED_FOR: usize = 100;
+
+/// Numbers to look for, as many at a time as a statement has places for. The last ones are filled up with a number that
+/// is among them.
+fn looked_for(numbers: &[i64]) -> impl Iterator<Item = [i64; LOOKED_FOR]> + '_ {
+    numbers.chunks(LOOKED_FOR).map(|some| {
+        let mut all = [some[0]; LOOKED_FOR];
+        all[..some.len()].copy_from_slice(some);
+        all
+    })
+}
+
+/// The places of such numbers in a statement, from `first` on: `$3, $4, …`
+fn places_from(first: usize) -> String {
+    let places: Vec<String> = (first..first + LOOKED_FOR).map(|place| format!("${place}")).collect();
+    places.join(", ")
+}
+
 fn flag(row: &AnyRow, column: &str) -> sqlx::Result<bool> {
     Ok(row.try_get::<i64, _>(column)? != 0)
 }
@@ -277,4 +297,20 @@ fn sha(row: &AnyRow, column: &str) -> sqlx::Result<perfsuite::model::Sha> {
     let text: String = row.try_get(column)?;
     text.parse()
         .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_looked_for_once_or_more() {
+        assert_eq!(looked_for(&[]).count(), 0);
+        let numbers: Vec<i64> = (0..=LOOKED_FOR as i64).collect();
+        let chunks: Vec<_> = looked_for(&numbers).collect();
+        assert_eq!(chunks.len(), 2);
+        assert_eq!(chunks[0].to_vec(), numbers[..LOOKED_FOR]);
+        assert!(chunks[1].iter().all(|number| *number == LOOKED_FOR as i64));
+        assert!(places_from(2).starts_with("$2, $3") && places_from(2).ends_with("$101"));
+    }
 }

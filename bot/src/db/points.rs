@@ -1,10 +1,12 @@
 //! Points of series: small rows, read along their key; and what links series over a change of their reference.
 
-use super::Tx;
 use super::tables::NO_FLOAT;
+use super::{Tx, looked_for, places_from};
+use crate::pull::RepoId;
 use perfsuite::model::JobId;
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Executor, Row};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Row};
+use std::collections::BTreeMap;
 
 /// Points of one series that are read: a commit an hour for a year, four times what a page shows.
 pub const READ_MAX: i64 = 10_000;
@@ -52,6 +54,18 @@ fn ratio(row: &AnyRow, first: usize) -> sqlx::Result<Option<Ratio>> {
     })
 }
 
+/// A whole point, whose columns begin with this one.
+fn point(row: &AnyRow, first: usize) -> sqlx::Result<Point> {
+    let value: Option<f64> = row.try_get(first + 1)?;
+    Ok(Point {
+        position: row.try_get(first)?,
+        value: value.filter(|value| value.is_finite()),
+        parent: ratio(row, first + 2)?,
+        reference: ratio(row, first + 5)?,
+        reference_number: row.try_get(first + 8)?,
+    })
+}
+
 const COLUMNS: &str =
     "position, value, parent, parent_low, parent_high, reference, reference_low, reference_high,
     reference_number";
@@ -70,18 +84,140 @@ pub async fn between<'e, E: Executor<'e, Database = Any>>(
     );
     let rows =
         sqlx::query(AssertSqlSafe(sql)).bind(series).bind(from).bind(to).bind(limit).fetch_all(on).await?;
-    let mut points = Vec::with_capacity(rows.len());
-    for row in rows.iter().rev() {
-        let value: Option<f64> = row.try_get(1)?;
-        points.push(Point {
-            position: row.try_get(0)?,
-            value: value.filter(|value| value.is_finite()),
-            parent: ratio(row, 2)?,
-            reference: ratio(row, 5)?,
-            reference_number: row.try_get(8)?,
-        });
+    rows.iter().rev().map(|row| point(row, 0)).collect()
+}
+
+/// One figure of a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    Reference,
+    Parent,
+    Value,
+}
+
+impl Figure {
+    /// The column that it must have, and all of them.
+    fn columns(self) -> (&'static str, &'static str) {
+        match self {
+            Figure::Reference => ("reference", "reference, reference_low, reference_high, reference_number"),
+            Figure::Parent => ("parent", "parent, parent_low, parent_high"),
+            Figure::Value => ("value", "value"),
+        }
+    }
+
+    /// A point with nothing but it, of a row that begins with the position.
+    fn read(self, row: &AnyRow) -> sqlx::Result<Point> {
+        let position = row.try_get(0)?;
+        let mut point =
+            Point { position, value: None, parent: None, reference: None, reference_number: None };
+        match self {
+            Figure::Reference => {
+                (point.reference, point.reference_number) = (ratio(row, 1)?, row.try_get(4)?);
+            }
+            Figure::Parent => point.parent = ratio(row, 1)?,
+            Figure::Value => {
+                point.value = row.try_get::<Option<f64>, _>(1)?.filter(|value| value.is_finite());
+            }
+        }
+        Ok(point)
+    }
+}
+
+/// The newest points of a series that have a figure, oldest first, with nothing but it. A chart of a long series reads
+/// this: half the columns take half the time.
+pub async fn figures<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    series: i64,
+    figure: Figure,
+    from: i64,
+    to: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Point>> {
+    let (column, columns) = figure.columns();
+    let sql = format!(
+        "SELECT position, {columns} FROM history_points
+         WHERE series_id = $1 AND position BETWEEN $2 AND $3 AND {column} IS NOT NULL ORDER BY position DESC LIMIT $4"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(series).bind(from).bind(to).bind(limit);
+    let rows = query.fetch_all(on).await?;
+    rows.iter().rev().map(|row| figure.read(row)).collect()
+}
+
+/// The same at these places, which come in their order.
+pub async fn figures_at(
+    pool: &AnyPool,
+    series: i64,
+    figure: Figure,
+    positions: &[i64],
+) -> sqlx::Result<Vec<Point>> {
+    let (column, columns) = figure.columns();
+    let sql = format!(
+        "SELECT position, {columns} FROM history_points
+         WHERE series_id = $1 AND {column} IS NOT NULL AND position IN ({}) ORDER BY position",
+        places_from(2)
+    );
+    let mut points = Vec::new();
+    for some in looked_for(positions) {
+        let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(series);
+        let query = some.into_iter().fold(query, |query, position| query.bind(position));
+        for row in query.fetch_all(pool).await? {
+            points.push(figure.read(&row)?);
+        }
     }
     Ok(points)
+}
+
+/// Points of several series from a place on, with value and ratio to the reference alone, oldest first.
+pub async fn recent(pool: &AnyPool, series: &[i64], from: i64) -> sqlx::Result<BTreeMap<i64, Vec<Point>>> {
+    let sql = format!(
+        "SELECT series_id, position, value, reference, reference_low, reference_high, reference_number
+         FROM history_points WHERE position >= $1 AND series_id IN ({}) ORDER BY series_id, position",
+        places_from(2)
+    );
+    let mut all: BTreeMap<i64, Vec<Point>> = BTreeMap::new();
+    for some in looked_for(series) {
+        let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(from);
+        let query = some.into_iter().fold(query, |query, id| query.bind(id));
+        for row in query.fetch_all(pool).await? {
+            let value: Option<f64> = row.try_get(2)?;
+            all.entry(row.try_get(0)?).or_default().push(Point {
+                position: row.try_get(1)?,
+                value: value.filter(|value| value.is_finite()),
+                parent: None,
+                reference: ratio(&row, 3)?,
+                reference_number: row.try_get(6)?,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// The points of every series of a repository at one of two places, by series: what two commits differ by.
+pub async fn at_both(
+    pool: &AnyPool,
+    repository: RepoId,
+    places: [i64; 2],
+) -> sqlx::Result<BTreeMap<i64, [Option<Point>; 2]>> {
+    /// 10,000 series at both.
+    const READ_MAX: i64 = 20_000;
+    let sql = "SELECT p.series_id AS series_id, p.position AS position, p.value AS value, p.parent AS parent,
+                p.parent_low AS parent_low, p.parent_high AS parent_high, p.reference AS reference,
+                p.reference_low AS reference_low, p.reference_high AS reference_high,
+                p.reference_number AS reference_number
+         FROM history_series s JOIN history_points p ON p.series_id = s.id AND p.position IN ($2, $3)
+         WHERE s.repository_id = $1 LIMIT $4";
+    let query = sqlx::query(sql).bind(repository.0).bind(places[0]).bind(places[1]).bind(READ_MAX);
+    let mut all: BTreeMap<i64, [Option<Point>; 2]> = BTreeMap::new();
+    for row in query.fetch_all(pool).await? {
+        let (series, point) = (row.try_get(0)?, point(&row, 1)?);
+        let sides = all.entry(series).or_default();
+        for (side, place) in sides.iter_mut().zip(places) {
+            if place == point.position {
+                *side = Some(point.clone());
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// What one comparison says of a point; the rest stays as it is.
@@ -180,4 +316,23 @@ pub async fn links<'e, E: Executor<'e, Database = Any>>(on: E, series: i64) -> s
             Ok(Link { reference_number: row.try_get("reference_number")?, ratio: row.try_get("ratio")? })
         })
         .collect()
+}
+
+/// The same of several series, by series.
+pub async fn links_of(pool: &AnyPool, series: &[i64]) -> sqlx::Result<BTreeMap<i64, Vec<Link>>> {
+    let sql = format!(
+        "SELECT series_id, reference_number, ratio FROM history_links WHERE series_id IN ({})
+         ORDER BY series_id, reference_number",
+        places_from(1)
+    );
+    let mut all: BTreeMap<i64, Vec<Link>> = BTreeMap::new();
+    for some in looked_for(series) {
+        let query = sqlx::query(AssertSqlSafe(sql.clone()));
+        let query = some.into_iter().fold(query, |query, id| query.bind(id));
+        for row in query.fetch_all(pool).await? {
+            let link = Link { reference_number: row.try_get(1)?, ratio: row.try_get(2)? };
+            all.entry(row.try_get(0)?).or_default().push(link);
+        }
+    }
+    Ok(all)
 }

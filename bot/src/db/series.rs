@@ -3,7 +3,7 @@
 use super::{Db, Tx, flag};
 use crate::pull::RepoId;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Executor, Row};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Row};
 use std::collections::BTreeMap;
 
 /// Series of one repository that are read: 1,000 benchmarks with seven metrics.
@@ -29,15 +29,20 @@ pub struct Series {
     pub sample: bool,
 }
 
+/// What a series is of, of a row that has its columns.
+pub(super) fn key(row: &AnyRow) -> sqlx::Result<Key> {
+    Ok(Key {
+        suite: row.try_get("suite")?,
+        benchmark: row.try_get("benchmark")?,
+        metric: row.try_get("metric")?,
+    })
+}
+
 fn series(row: &AnyRow) -> sqlx::Result<Series> {
     Ok(Series {
         id: row.try_get("id")?,
         repository: RepoId(row.try_get("repository_id")?),
-        key: Key {
-            suite: row.try_get("suite")?,
-            benchmark: row.try_get("benchmark")?,
-            metric: row.try_get("metric")?,
-        },
+        key: key(row)?,
         version: row.try_get("version")?,
         sample: flag(row, "sample")?,
     })
@@ -56,6 +61,50 @@ pub async fn of_repository<'e, E: Executor<'e, Database = Any>>(
     .fetch_all(on)
     .await?;
     rows.iter().map(|row| series(row).map(|series| (series.key.clone(), series))).collect()
+}
+
+/// Series whose suite or benchmark has a text in its name, whatever its case, by name, after the first `after`.
+pub async fn named(
+    pool: &AnyPool,
+    repository: RepoId,
+    wanted: &str,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Series>> {
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT * FROM history_series WHERE {NAMED} ORDER BY suite, benchmark, metric LIMIT $3 OFFSET $4"
+    )))
+    .bind(repository.0)
+    .bind(pattern(wanted))
+    .bind(limit)
+    .bind(after)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(series).collect()
+}
+
+const NAMED: &str =
+    "repository_id = $1 AND (LOWER(benchmark) LIKE $2 ESCAPE '!' OR LOWER(suite) LIKE $2 ESCAPE '!')";
+
+/// What has a text in it.
+fn pattern(wanted: &str) -> String {
+    let plain = wanted.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    format!("%{plain}%")
+}
+
+/// How many those are, and whether some of all were made to be looked at.
+pub async fn count(pool: &AnyPool, repository: RepoId, wanted: &str) -> sqlx::Result<(usize, bool)> {
+    let row = sqlx::query(AssertSqlSafe(format!(
+        "SELECT COUNT(*) AS matching,
+                (SELECT COUNT(*) FROM history_series s WHERE s.repository_id = $1 AND s.sample = 1) AS samples
+         FROM history_series WHERE {NAMED}"
+    )))
+    .bind(repository.0)
+    .bind(pattern(wanted))
+    .fetch_one(pool)
+    .await?;
+    let (matching, samples): (i64, i64) = (row.try_get("matching")?, row.try_get("samples")?);
+    Ok((matching as usize, samples > 0))
 }
 
 pub async fn by_key<'e, E: Executor<'e, Database = Any>>(

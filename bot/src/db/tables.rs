@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// All of ours, parents before their children. A table that a later migration drops stays here, for old backups.
-pub const TABLES: [&str; 31] = [
+pub const TABLES: [&str; 32] = [
     "repositories",
     "pull_requests",
     "judgements",
@@ -40,6 +40,7 @@ pub const TABLES: [&str; 31] = [
     "writes",
     "pace",
     "sent_writes",
+    "notices",
 ];
 
 /// What a column holds; the schema has no other types.

@@ -8,7 +8,7 @@ mod verdict;
 mod watch;
 
 use crate::clock::Clock;
-use crate::config::{self, AccessConfig, Config, DiskConfig};
+use crate::config::{self, AccessConfig, Config, DiskConfig, NotifyConfig};
 use crate::db::pace::Pace;
 use crate::db::repositories;
 use crate::error::UserError;
@@ -178,6 +178,7 @@ impl Stage {
             client_id: None,
             client_secret: None,
             access: AccessConfig::default(),
+            notify: NotifyConfig::default(),
             own_runner: true,
             // The stand-in has no secondary limits; the spacing would only make the demonstration longer.
             pace: Pace::unlimited(50),

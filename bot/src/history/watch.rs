@@ -7,8 +7,10 @@ use super::linked::linked;
 use crate::app::App;
 use crate::db::change_points::{self, ChangePoint, State};
 use crate::db::series::{self, Series};
-use crate::db::{Turn, bisects, points, repositories};
+use crate::db::{Turn, Tx, bisects, history_commits, points, repositories};
+use crate::notify;
 use perfsuite::history;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +67,8 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
     let judged_from = found.positions.get(if cut { EDGE } else { 0 }).copied().unwrap_or(i64::MAX);
     let mut tx = app.db.begin_turn(Turn::History).await?;
     let known = change_points::of_series(&mut *tx, series.id).await?;
+    let told: BTreeSet<&str> =
+        known.iter().filter(|point| point.confirmed_ms.is_some()).map(|point| point.id.as_str()).collect();
     let mut confirmed: Vec<ChangePoint> = Vec::new();
     for renewal in renew(series.id, &found.positions, judged_from, &found.changes, &known, now_ms) {
         match renewal {
@@ -80,8 +84,15 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
         }
     }
     series::judged(&mut tx, series.id, series.version).await?;
-    tx.commit().await?;
     confirmed.retain(|point| point.state == State::Confirmed);
+    if !series.sample {
+        // Once for each: it may be judged again however often.
+        for point in confirmed.iter().filter(|point| !told.contains(point.id.as_str())) {
+            tell(&mut tx, app, series, point, now_ms).await?;
+        }
+    }
+    tx.commit().await?;
+    app.wake.notices.notify_one();
     if series.sample || !repositories::active(&app.db, series.repository).await? {
         return Ok(());
     }
@@ -96,6 +107,24 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
             // The change point stands without it.
             tracing::warn!(series = series.id, error = format!("{error:#}"), "no search was begun");
         }
+    }
+    Ok(())
+}
+
+/// Wants others to be told of a change that was confirmed.
+async fn tell(
+    tx: &mut Tx,
+    app: &App,
+    series: &Series,
+    point: &ChangePoint,
+    now_ms: i64,
+) -> anyhow::Result<()> {
+    let Some(repository) = repositories::by_id(&mut **tx, series.repository).await? else { return Ok(()) };
+    let at = point.position;
+    let commit = history_commits::between(&mut **tx, series.repository, at, at).await?.pop();
+    let url = &app.public_url;
+    if let Some(notice) = notify::of_change(url, &repository, &series.key, point, commit.as_ref(), now_ms) {
+        notify::want(tx, app, &notice).await?;
     }
     Ok(())
 }

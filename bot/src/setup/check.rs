@@ -1,8 +1,9 @@
 //! `paceline setup check`: every step from GitHub to the server and back, tried, in words.
 
+use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, ServeArgs};
-use crate::github::{EVENTS, GitHub, GitHubConfig, GitHubError};
+use crate::github::{EVENTS, GitHub, GitHubError};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -24,14 +25,7 @@ pub struct Tried {
 /// Lines as they are found; the code says whether all is well.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(args, |name| std::env::var(name).ok())?;
-    let github = GitHub::new(GitHubConfig {
-        api_url: config.github_api_url.clone(),
-        app_id: config.app_id,
-        private_key: config.private_key.clone(),
-        clock: Clock::system(),
-        git_url: config.github_git_url.clone(),
-        request_timeout: config.github_timeout,
-    })?;
+    let github = app::connect(&config, Clock::system())?;
     let tried = try_out(&config, &github).await;
     for one in &tried {
         println!("{}: {}", if one.good { "ok" } else { "missing" }, one.words);

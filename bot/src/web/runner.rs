@@ -10,6 +10,7 @@ use crate::db::{calibrations, comparisons, job_log, jobs, pulls, repositories};
 use crate::disk;
 use crate::evidence;
 use crate::history::settle;
+use crate::notify;
 use crate::pull::RepoId;
 use crate::queue::{HEARTBEAT_MS, JobState, Purpose};
 use crate::runs;
@@ -324,10 +325,18 @@ async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> 
             Purpose::Group => runs::publish_group(&mut tx, app, &repository, &job.id).await?,
             _ => runs::publish(&mut tx, app, &repository, job.number).await?,
         }
+        if let End::Done { report, .. } = end
+            && job.purpose == Purpose::Pull
+            && let Some(notice) =
+                notify::of_run(&app.public_url, &repository, job.number, &job.id, report, now_ms)
+        {
+            notify::want(&mut tx, app, &notice).await?;
+        }
     }
     tx.commit().await?;
     app.wake.writes.notify_one();
     app.wake.history.notify_one();
+    app.wake.notices.notify_one();
     // Another one of the same history may have waited for it.
     app.wake.jobs.notify_waiters();
     tracing::info!(job = %job.id, pr = job.number, "ended");

@@ -12,7 +12,7 @@ use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
 use bot::db::{Db, acceptances, approvals, clocks, dossiers, repositories, writes};
-use bot::db::{bisects, change_points, environments, points, series};
+use bot::db::{bisects, change_points, environments, notices, points, series};
 use bot::demo::sample;
 use bot::dossier::Facts;
 use bot::judgement::Acceptance;
@@ -140,6 +140,7 @@ async fn history(seeded: &Seeded) {
     let new = bisects::NewBisect { repository: RepoId(1), series, change_point, good, commits };
     assert!(bisects::insert(&mut tx, &new, NOW_MS).await.unwrap().is_some());
     assert!(bisects::insert(&mut tx, &new, NOW_MS).await.unwrap().is_none(), "one of a change point");
+    notices::insert(&mut tx, "https://chat.example/", "run.slower", "{}", NOW_MS).await.unwrap();
     tx.commit().await.unwrap();
 }
 

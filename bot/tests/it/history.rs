@@ -239,7 +239,7 @@ async fn a_level_that_changed_is_found_and_its_commit_searched(on: On) {
         else {
             continue;
         };
-        let search = bisects::of_change_point(world.db().pool(), &change.id).await.unwrap();
+        let search = bisects::of_series(world.db().pool(), change.series).await.unwrap().remove(&change.id);
         if let Some(search) = search.filter(|search| !search.running) {
             found = Some((change.clone(), search));
             break;

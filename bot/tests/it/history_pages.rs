@@ -1,6 +1,7 @@
 //! Pages of histories through their real router, over a real database.
 
 use crate::database::{On, on_both};
+use crate::large_history::{self, Large};
 use crate::seed::{NOW_MS, Seeded};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -12,6 +13,7 @@ use bot::db::series::{self, Key};
 use bot::demo::sample;
 use bot::pull::Repository;
 use bot::web::pages::{self, Site};
+use perfsuite::history::generate::Shape;
 use perfsuite::model::Sha;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -22,6 +24,10 @@ on_both!(
     series_with_gaps_or_one_point_are_shown,
     hostile_names_do_nothing,
     what_is_not_there_is_not_found,
+    a_long_series_is_thinned_and_a_zoom_has_every_point,
+    a_series_has_a_picture_for_a_readme,
+    several_series_share_a_chart,
+    a_commit_of_no_year_that_we_know_is_shown,
 );
 
 async fn get(seeded: &Seeded, path: &str) -> (StatusCode, String) {
@@ -42,6 +48,11 @@ async fn ok(seeded: &Seeded, path: &str) -> String {
 fn chart(body: &str) -> Value {
     let (_, data) = body.split_once("id=\"chart-data\">").expect("a chart");
     serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+/// Whose a chart's point is: each name is said once.
+fn author(data: &Value, at: usize) -> &Value {
+    &data["authors"][data["author"][at].as_u64().unwrap() as usize]
 }
 
 fn sha(n: i64) -> Sha {
@@ -131,7 +142,7 @@ async fn a_series_has_a_chart_a_table_and_exports(on: On) {
     assert_eq!(data["x"].as_array().unwrap().len(), 20);
     assert!((data["y"][19].as_f64().unwrap() - 5.0).abs() < 1e-9, "in percent: {data}");
     assert!(data["low"][0].as_f64().unwrap() < 0.0 && data["high"][0].as_f64().unwrap() > 0.0);
-    assert_eq!((&data["author"][9], &data["pull"][9]), (&"Ada 10".into(), &110.into()));
+    assert_eq!((author(&data, 9), &data["pull"][9]), (&"Ada 10".into(), &110.into()));
     assert_eq!(data["changes"][0]["x"], 10);
     let raw = chart(&ok(&seeded, &format!("/acme/gateway/history?{SERIES}&view=raw")).await);
     assert_eq!((&raw["view"], &raw["told"][0]), (&"raw".into(), &"100 ns".into()));
@@ -225,7 +236,7 @@ async fn hostile_names_do_nothing(on: On) {
         );
     }
     let data = chart(&ok(&seeded, &format!("/acme/gateway/history?{query}")).await);
-    assert_eq!(data["author"][0], NAME);
+    assert_eq!(author(&data, 0), NAME);
 }
 
 async fn what_is_not_there_is_not_found(on: On) {
@@ -245,7 +256,15 @@ async fn what_is_not_there_is_not_found(on: On) {
         assert_eq!(get(&seeded, path).await.0, StatusCode::NOT_FOUND, "{path}");
     }
     // Nonsense shows the list.
-    for query in ["from=x", "after=-3", "suite=%ff", "benchmark=only"] {
+    for query in [
+        "from=x",
+        "suite=%00&benchmark=%00&metric=time",
+        "q=ROUTE%2Fm",
+        "q=%00",
+        "after=-3",
+        "suite=%ff",
+        "benchmark=only",
+    ] {
         let body = ok(&seeded, &format!("/acme/gateway/history?{query}")).await;
         assert!(body.contains("route/match"), "{query}");
     }
@@ -255,4 +274,110 @@ async fn what_is_not_there_is_not_found(on: On) {
     assert_eq!(serde_json::from_str::<Value>(&all).unwrap()["series"][0]["benchmark"], "route/match");
     let far = format!("/acme/gateway/history?{SERIES}&from=-9223372036854775808&to=9223372036854775807");
     ok(&seeded, &far).await;
+}
+
+async fn a_long_series_is_thinned_and_a_zoom_has_every_point(on: On) {
+    const COMMITS: usize = 3_000;
+    let seeded = Seeded::empty(on).await;
+    let repository = seeded.repository(1, "acme", "gateway", false).await;
+    let large = Large { series: 2, commits: COMMITS, seed: 7, now_ms: NOW_MS };
+    large_history::fill(seeded.db(), repository.id, large).await;
+    let key = large_history::key(1);
+    let of = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("suite", &key.suite)
+        .append_pair("benchmark", &key.benchmark)
+        .append_pair("metric", &key.metric)
+        .finish();
+    let page = ok(&seeded, &format!("/acme/gateway/history?{of}&from=0")).await;
+    assert!(page.contains("Of 3,000 points"), "{page}");
+    let data = chart(&page);
+    let length = |name: &str| data[name].as_array().unwrap().len();
+    assert_eq!(data["of"], COMMITS);
+    assert!((400..=820).contains(&length("x")), "{}", length("x"));
+    for column in ["y", "low", "high", "told", "commit", "subject", "author", "pull", "day", "run"] {
+        assert_eq!(length(column), length("x"), "{column}");
+    }
+    // What stands out is among what is drawn, with its commit.
+    let stored = Shape { points: COMMITS, steps: 3, gap: 20, ..Shape::default() }.series(8);
+    let (highest, value) = stored
+        .points
+        .iter()
+        .enumerate()
+        .max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+        .map(|(at, point)| (at, point.value / stored.points[0].value))
+        .unwrap();
+    let place = data["x"].as_array().unwrap().iter().position(|x| *x == highest).expect("it is drawn");
+    let drawn = data["y"][place].as_f64().unwrap();
+    assert!((drawn - (value - 1.0) * 100.0).abs() < 0.01 * drawn.abs(), "{drawn}");
+    assert_eq!(data["commit"][place], large_history::sha(7, highest).short());
+    assert!(data["subject"][place].as_str().unwrap().contains(&format!("step {highest} ")));
+    let zoomed = ok(&seeded, &format!("/acme/gateway/history?{of}&from=1000&to=1499")).await;
+    assert!(!zoomed.contains("points 800 are drawn"));
+    let zoomed = chart(&zoomed);
+    assert_eq!((&zoomed["of"], zoomed["x"].as_array().unwrap().len()), (&500.into(), 500));
+    // Exports leave nothing out.
+    let csv = ok(&seeded, &format!("/acme/gateway/history.csv?{of}")).await;
+    assert_eq!(csv.lines().count(), COMMITS + 1);
+    // A change of long ago is named by its commit on the list.
+    let list = ok(&seeded, "/acme/gateway/history").await;
+    let (oldest, _) = stored.steps[0];
+    assert!(list.contains(large_history::sha(7, oldest).short()), "{oldest} in {list}");
+}
+
+async fn a_series_has_a_picture_for_a_readme(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let repository = history(&seeded, &[1, 2, 3]).await;
+    fill(&seeded, &repository, "route/match", &[(1, 1.0), (2, 1.0), (3, 1.04)]).await;
+    let picture = ok(&seeded, &format!("/acme/gateway/history.svg?{SERIES}")).await;
+    assert!(picture.starts_with("<svg") && picture.contains("+4.0 % to v1.0.0"), "{picture}");
+    let page = ok(&seeded, &format!("/acme/gateway/history?{SERIES}")).await;
+    assert!(page.contains("/acme/gateway/history.svg?suite=routing"), "{page}");
+    for path in ["/acme/gateway/history.svg", "/acme/gateway/history.svg?suite=a&benchmark=b&metric=time"] {
+        assert_eq!(get(&seeded, path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+async fn a_commit_of_no_year_that_we_know_is_shown(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let repository = history(&seeded, &[1, 2]).await;
+    fill(&seeded, &repository, "route/match", &[(1, 1.0), (2, 1.0)]).await;
+    let mut tx = seeded.db().begin().await.unwrap();
+    let mut commit = history_commits::by_sha(&mut *tx, repository.id, &sha(1)).await.unwrap().unwrap();
+    commit.committed_ms = i64::MAX;
+    history_commits::upsert(&mut tx, repository.id, &commit).await.unwrap();
+    tx.commit().await.unwrap();
+    for path in ["/acme/gateway/history".to_owned(), format!("/acme/gateway/history?{SERIES}")] {
+        assert!(ok(&seeded, &path).await.contains("feat: number 1"), "{path}");
+    }
+    ok(&seeded, &format!("/acme/gateway/history.csv?{SERIES}")).await;
+}
+
+async fn several_series_share_a_chart(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let repository = history(&seeded, &[1, 2, 3]).await;
+    let first = fill(&seeded, &repository, "route/match", &[(1, 1.0), (2, 1.0), (3, 1.04)]).await;
+    let second = fill(&seeded, &repository, "<i>other", &[(1, 1.0), (3, 0.9)]).await;
+    let secret = seeded.repository(2, "acme", "secret", true).await;
+    let hidden = fill(&seeded, &secret, "hidden/plan", &[(1, 1.0), (2, 2.0)]).await;
+    let list = ok(&seeded, "/acme/gateway/history").await;
+    assert!(list.contains(&format!("name=\"with\" value=\"{second}\"")), "{list}");
+    let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
+    let asked = format!("/acme/gateway/history/together?with={first}&with={second}&with={hidden}&with=x");
+    let answer = router.oneshot(Request::get(asked).body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    let path = answer.headers()["location"].to_str().unwrap().to_owned();
+    let page = ok(&seeded, &path).await;
+    assert!(!page.contains("hidden/plan") && !page.contains("<i>"), "{page}");
+    let data = chart(&page);
+    assert_eq!(data["others"].as_array().unwrap().len(), 1, "no other repository's: {data}");
+    assert_eq!(data["others"][0]["name"], "<i>other time");
+    assert_eq!(data["others"][0]["y"], serde_json::json!([0.0, null, -10.0]));
+    // Without any, or with one of elsewhere, the list.
+    for query in ["", "?with=", &format!("?with={hidden}"), "?with=99999999999999999999"] {
+        let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
+        let asked =
+            Request::get(format!("/acme/gateway/history/together{query}")).body(Body::empty()).unwrap();
+        let answer = router.oneshot(asked).await.unwrap();
+        assert_eq!(answer.headers()["location"], "/acme/gateway/history", "{query}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::database::{On, on_both};
 use crate::people::{Past, fill};
-use crate::seed::{Seeded, job_id};
+use crate::seed::{Seeded, base, job_id, sha};
 use crate::world::{Wishes, World, request};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -107,7 +107,8 @@ async fn every_address_that_is_described_answers_as_described(on: On) {
             .replace("{name}", "gateway")
             .replace("{number}", "17")
             .replace("{login}", "alice")
-            .replace("{job}", &job_id(2).0);
+            .replace("{job}", &job_id(2).0)
+            .replace("{range}", &format!("{}...{}", base(), sha('d')));
         let value = json(&seeded, &path).await;
         let schema = &DOCUMENT["paths"][endpoint.path]["get"]["responses"]["200"]["content"]["application/json"]
             ["schema"];

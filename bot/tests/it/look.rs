@@ -1,8 +1,9 @@
 //! Serves seeded pages until standard input closes, for `scripts/pages-test`.
 
 use crate::database::On;
+use crate::large_history::{self, Large};
 use crate::people::{Past, fill};
-use crate::seed::{NOW_MS, Seeded, fine_commits, job_id, judged, pull, report, row, sha};
+use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, report, row, sha};
 use bot::access::Access;
 use bot::clock::Clock;
 use bot::config::AccessConfig;
@@ -36,6 +37,24 @@ async fn serve() {
             _ => Past { pulls: 60, people: 9, days: 200 },
         };
         fill(&seeded, &gateway, past).await;
+        let (series, commits) = if size == "large" { (200, 5_000) } else { (12, 160) };
+        let large = Large { series, commits, seed: 1, now_ms: NOW_MS };
+        large_history::fill(seeded.db(), gateway.id, large).await;
+        let key = large_history::key(7);
+        let of_series = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("suite", &key.suite)
+            .append_pair("benchmark", &key.benchmark)
+            .append_pair("metric", &key.metric)
+            .finish();
+        paths.push("/acme/gateway/history".into());
+        paths.push(format!("/acme/gateway/history?{of_series}"));
+        paths.push(format!("/acme/gateway/history?{of_series}&from=0"));
+        paths.push(format!("/acme/gateway/history?{of_series}&view=raw"));
+        paths.push(format!("/acme/gateway/history?{of_series}&with=2,3,4"));
+        let at = |at| large_history::sha(1, at);
+        paths.push(format!("/acme/gateway/compare/{}...{}?show=all", at(9), at(commits - 9)));
+        paths.push(format!("/acme/gateway/compare/{}...{}", base(), sha('d')));
+        paths.push(format!("/acme/gateway/compare/{}...{}", sha('7'), sha('d')));
         if size == "large" {
             for id in 100..400 {
                 seeded.repository(id, "acme", &format!("repository-{id}"), false).await;
@@ -87,12 +106,15 @@ async fn serve() {
                 "/acme/gateway/pull/1001/story",
                 "/acme/gateway/pull/16",
                 "/acme/codec/pull/4",
+                "/octo/quiet-library/history",
+                "/acme/gateway/compare",
             ]
             .map(String::from),
         );
-        for number in [1, 2, 3, 4, 8] {
+        for number in [1, 2, 3, 4, 5, 8] {
             paths.push(format!("/runs/{}", job_id(number)));
         }
+        paths.push(format!("/runs/{}/visits/0", job_id(2)));
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

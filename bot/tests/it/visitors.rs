@@ -167,7 +167,7 @@ enum Whose {
 }
 
 /// Every route of the pages and of the API.
-const ROUTES: [(&str, Whose); 37] = [
+const ROUTES: [(&str, Whose); 38] = [
     ("/", Whose::Everybody),
     ("/runners", Whose::Everybody),
     ("/service", Whose::Everybody),
@@ -179,6 +179,7 @@ const ROUTES: [(&str, Whose); 37] = [
     ("/{owner}/{name}/contributors/{login}", Whose::Repository),
     ("/{owner}/{name}/history", Whose::Repository),
     ("/{owner}/{name}/history.csv", Whose::Repository),
+    ("/{owner}/{name}/compare", Whose::Repository),
     ("/api/v1/repositories/{owner}/{name}/history", Whose::Repository),
     ("/{owner}/{name}/calibration", Whose::Repository),
     ("/{owner}/{name}/badge/{what}", Whose::Repository),

@@ -2,7 +2,7 @@
 
 use crate::database::{Fresh, On};
 use bot::clock::Clock;
-use bot::config::{self, AccessConfig, Config, DiskConfig};
+use bot::config::{self, AccessConfig, Config, DiskConfig, NotifyConfig};
 use bot::db::pace::Pace;
 use bot::demo::standin::{
     CheckRunSeen, CommentSeen, Covered, Event, NewPull, NewRepository, StandIn, StandInOptions,
@@ -47,6 +47,8 @@ pub struct Wishes {
     pub api_url: Option<String>,
     /// How fast the server writes.
     pub pace: Option<Pace>,
+    /// Who else is told what got slower.
+    pub notify: NotifyConfig,
     /// Further files of the base.
     pub files: Vec<(&'static str, &'static str)>,
 }
@@ -88,6 +90,7 @@ impl World {
             client_id: None,
             client_secret: None,
             access: AccessConfig::default(),
+            notify: wishes.notify,
             own_runner: wishes.own_runner,
             pace: wishes.pace.unwrap_or(Pace::unlimited(10)),
             lease_ms: config::LEASE_MS,

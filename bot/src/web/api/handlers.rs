@@ -1,6 +1,7 @@
 //! What each address of the API answers: permit, load, answer.
 
 use super::query::{Asked, cursor};
+use crate::compared::Compared;
 use crate::contributors as measured;
 use crate::db::overview::{self, PullSummary};
 use crate::db::{counts as counted, repositories as known};
@@ -13,12 +14,15 @@ use crate::pull::PullState;
 use crate::runs;
 use crate::service::{self as levels, Service};
 use crate::story::Story;
-use crate::web::pages::access::{self, AtPerson, AtPull, AtRepository, AtRun};
+use crate::web::pages::access::{self, AtPerson, AtPull, AtRange, AtRepository, AtRun};
 use crate::web::pages::calibration::{self as calibrated, RunnerCalibration};
 use crate::web::pages::error::{ApiError, PageError};
-use crate::web::pages::{Site, story as told};
+use crate::web::pages::history::Choice;
+use crate::web::pages::history_shown::Shown;
+use crate::web::pages::{Site, compare as compare_page, history as history_page, story as told};
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, RawQuery, State};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -235,6 +239,30 @@ pub async fn counts(
     let days = Asked::of(query.as_deref(), &["days"])?.days()?;
     let since_ms = site.clock.now_ms() - days * DAY_MS;
     Ok(Json(counted::since(&site.db, repository.id, since_ms).await?))
+}
+
+/// `GET /api/v1/repositories/{owner}/{name}/history`
+pub async fn history(
+    State(site): State<Site>,
+    RawQuery(query): RawQuery,
+    at: At<AtRepository>,
+    choice: Result<Query<Choice>, QueryRejection>,
+) -> Answer<Shown> {
+    let AtRepository(repository) = at?;
+    Asked::of(query.as_deref(), &["suite", "benchmark", "metric", "from", "to"])?;
+    let Query(choice) = choice.map_err(|_| ApiError::bad("from and to want whole numbers."))?;
+    Ok(Json(history_page::shown(&site, &repository, &choice).await?))
+}
+
+/// `GET /api/v1/repositories/{owner}/{name}/compare/{range}`
+pub async fn compare(
+    State(site): State<Site>,
+    RawQuery(query): RawQuery,
+    at: At<AtRange>,
+) -> Answer<Compared> {
+    let at = at?;
+    Asked::of(query.as_deref(), &[])?;
+    Ok(Json(compare_page::found(&site, &at).await?))
 }
 
 /// `GET /api/v1/service`

@@ -10,7 +10,6 @@ pub use limit::Peer;
 
 use super::pages::Site;
 use super::pages::error::{ApiError, PageError};
-use super::pages::history;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -34,7 +33,8 @@ where
         .route("/api/v1/repositories/{owner}/{name}/contributors/{login}", get(handlers::contributor))
         .route("/api/v1/repositories/{owner}/{name}/calibration", get(handlers::calibration))
         .route("/api/v1/repositories/{owner}/{name}/counts", get(handlers::counts))
-        .route("/api/v1/repositories/{owner}/{name}/history", get(history::json))
+        .route("/api/v1/repositories/{owner}/{name}/history", get(handlers::history))
+        .route("/api/v1/repositories/{owner}/{name}/compare/{range}", get(handlers::compare))
         .route("/api/v1/runs/{job}", get(handlers::run))
         .route("/api/v1/service", get(handlers::service))
         .route("/api/v1/{*rest}", get(unknown))

@@ -2,6 +2,7 @@
 
 use super::handlers::{Page, PullItem, RepositoryItem};
 use super::query::LIMIT_MAX;
+use crate::compared::Compared;
 use crate::contributors::PERIODS;
 use crate::judgement::Run;
 use crate::measures::health::{Counts, Health};
@@ -34,7 +35,7 @@ fn anything(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// All of them.
-pub const ENDPOINTS: [Endpoint; 14] = [
+pub const ENDPOINTS: [Endpoint; 15] = [
     Endpoint { path: "/api/v1/openapi.json", summary: "This description", query: &[], answer: anything },
     Endpoint {
         path: "/api/v1/repositories",
@@ -101,6 +102,12 @@ pub const ENDPOINTS: [Endpoint; 14] = [
         summary: "One series along the default branch, with its change points; without a name, all series",
         query: &["suite", "benchmark", "metric", "from", "to"],
         answer: anything,
+    },
+    Endpoint {
+        path: "/api/v1/repositories/{owner}/{name}/compare/{range}",
+        summary: "What two commits differ by, from a run of both or from the history",
+        query: &[],
+        answer: of::<Compared>,
     },
     Endpoint { path: "/api/v1/runs/{job}", summary: "One run", query: &[], answer: of::<Run> },
     Endpoint {
@@ -179,6 +186,11 @@ fn in_path(path: &'static str) -> impl Iterator<Item = &'static str> {
 fn parameter_in_path(name: &str) -> Value {
     let schema = match name {
         "number" => json!({ "type": "string", "pattern": "^[1-9][0-9]{0,14}$" }),
+        "range" => json!({
+            "type": "string",
+            "pattern": "^[0-9a-f]{7,64}\\.\\.\\.[0-9a-f]{7,64}$",
+            "description": "BASE...HEAD, each the id of a commit or its beginning",
+        }),
         "job" => json!({ "type": "string", "format": "uuid" }),
         _ => json!({ "type": "string", "pattern": "^[A-Za-z0-9._\\[\\]-]{1,100}$" }),
     };
@@ -198,7 +210,9 @@ fn parameter_in_query(name: &str) -> Value {
         "suite" | "benchmark" | "metric" => {
             (json!({ "type": "string" }), "Of the series, as the list names it")
         }
-        "from" | "to" => (json!({ "type": "integer" }), "A place along the branch; all when left out"),
+        "from" | "to" => {
+            (json!({ "type": "integer", "format": "int64" }), "A place along the branch; all when left out")
+        }
         _ => (json!({ "type": "string" }), "The next of an earlier answer"),
     };
     json!({ "name": name, "in": "query", "required": false, "schema": schema, "description": words })

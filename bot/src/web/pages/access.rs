@@ -14,6 +14,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, FromRequestParts, Path};
 use axum::http::request::Parts;
 use perfsuite::model::JobId;
+use serde::de::DeserializeOwned;
 
 /// A repository that this visitor may read: made in this file only.
 pub struct Readable(Repository);
@@ -42,6 +43,16 @@ async fn repository(site: &Site, owner: &str, name: &str) -> Result<Readable, Pa
     Readable::check(site, repository.ok_or(PageError::NotFound)?).await
 }
 
+/// The variable parts of an address. Where they cannot be read there is nothing.
+async fn words<T, S>(parts: &mut Parts, state: &S) -> Result<T, PageError>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, state).await;
+    path.map(|Path(words)| words).map_err(|_| PageError::NotFound)
+}
+
 /// `/{owner}/{name}`
 pub struct AtRepository(pub Readable);
 
@@ -53,9 +64,7 @@ where
     type Rejection = PageError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
-        let path: Result<Path<(String, String)>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Ok(Path((owner, name))) = path else { return Err(PageError::NotFound) };
+        let (owner, name): (String, String) = words(parts, state).await?;
         repository(&Site::from_ref(state), &owner, &name).await.map(Self)
     }
 }
@@ -74,9 +83,7 @@ where
     type Rejection = PageError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
-        let path: Result<Path<(String, String, String)>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Ok(Path((owner, name, number))) = path else { return Err(PageError::NotFound) };
+        let (owner, name, number): (String, String, String) = words(parts, state).await?;
         let number = pull_number(&number).ok_or(PageError::NotFound)?;
         Ok(Self { repository: repository(&Site::from_ref(state), &owner, &name).await?, number })
     }
@@ -102,8 +109,7 @@ where
     type Rejection = PageError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
-        let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
-        let Ok(Path(id)) = path else { return Err(PageError::NotFound) };
+        let id: String = words(parts, state).await?;
         run(&Site::from_ref(state), id).await
     }
 }
@@ -117,16 +123,16 @@ async fn run(site: &Site, id: String) -> Result<AtRun, PageError> {
     Ok(AtRun { repository: Readable::check(site, repository).await?, job })
 }
 
-/// `/runs/{job}/profile/{place}` and what is below it.
-pub struct AtProfile {
+/// `/runs/{job}/…/{place}` and what is below it.
+pub struct AtPlace {
     pub run: AtRun,
-    /// Among the run's profiles.
+    /// Among the run's profiles, or its rows.
     pub place: usize,
     /// The last part of the address, where there is one.
     pub file: String,
 }
 
-impl<S> FromRequestParts<S> for AtProfile
+impl<S> FromRequestParts<S> for AtPlace
 where
     S: Send + Sync,
     Site: FromRef<S>,
@@ -134,9 +140,7 @@ where
     type Rejection = PageError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
-        let words: Result<Path<Vec<(String, String)>>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Ok(Path(words)) = words else { return Err(PageError::NotFound) };
+        let words: Vec<(String, String)> = words(parts, state).await?;
         let word = |name: &str| words.iter().find(|(of, _)| of == name).map(|(_, word)| word.clone());
         let place = word("place").filter(|text| text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit()));
         let place = place.and_then(|text| text.parse().ok()).ok_or(PageError::NotFound)?;
@@ -144,6 +148,38 @@ where
         let file = word("file").unwrap_or_default();
         Ok(Self { run: run(&Site::from_ref(state), id).await?, place, file })
     }
+}
+
+/// `/{owner}/{name}/compare/{range}`; whether there are such commits is for the page to see.
+pub struct AtRange {
+    pub repository: Readable,
+    /// Names of two commits.
+    pub base: String,
+    pub head: String,
+}
+
+impl<S> FromRequestParts<S> for AtRange
+where
+    S: Send + Sync,
+    Site: FromRef<S>,
+{
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
+        let (owner, name, range): (String, String, String) = words(parts, state).await?;
+        let (base, head) = range.split_once("...").ok_or(PageError::NotFound)?;
+        let named = [base, head].into_iter().all(is_commit_name);
+        if !named {
+            return Err(PageError::NotFound);
+        }
+        let repository = repository(&Site::from_ref(state), &owner, &name).await?;
+        Ok(Self { repository, base: base.to_ascii_lowercase(), head: head.to_ascii_lowercase() })
+    }
+}
+
+/// A commit's id, or its beginning: so short that few other commits begin alike.
+pub fn is_commit_name(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// `/{owner}/{name}/…/{login}`
@@ -159,9 +195,7 @@ impl AtPerson {
         S: Send + Sync,
         Site: FromRef<S>,
     {
-        let path: Result<Path<(String, String, String)>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Ok(Path((owner, name, login))) = path else { return Err(PageError::NotFound) };
+        let (owner, name, login): (String, String, String) = words(parts, state).await?;
         let login = login.strip_suffix(suffix).filter(|login| is_login(login)).ok_or(PageError::NotFound)?;
         Ok(Self {
             repository: repository(&Site::from_ref(state), &owner, &name).await?,
@@ -228,6 +262,14 @@ mod tests {
         assert_eq!(pull_number("7"), Some(7));
         for bad in ["", "0", "07", "-1", "+1", "1e3", "99999999999999999999", "٣"] {
             assert_eq!(pull_number(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn commits_are_named_by_their_ids() {
+        assert!(is_commit_name("a1b2c3d") && is_commit_name(&"A".repeat(40)));
+        for bad in ["", "a1b2c3", "main", "a1b2c3g", "a1b2c3d^", &"a".repeat(65)] {
+            assert!(!is_commit_name(bad), "{bad}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::contributors;
 use crate::db::counts;
 use crate::format;
 use crate::measures::Measure;
+use crate::pull::Repository;
 use askama::Template;
 use axum::extract::State;
 use axum::http::header;
@@ -44,13 +45,18 @@ pub async fn show(State(site): State<Site>, at: BadgeAt) -> Result<Response, Pag
         value_width,
         fill: if met == Some(false) { "#7a4f00" } else { "#0a6640" },
     };
-    let kept = if at.repository.private { "private, max-age=300" } else { KEPT };
+    Ok(picture(&at.repository, svg.render().map_err(anyhow::Error::from)?))
+}
+
+/// A picture that other sites may show; of a private repository nobody keeps it for others.
+pub fn picture(repository: &Repository, svg: String) -> Response {
+    let kept = if repository.private { "private, max-age=300" } else { KEPT };
     let headers = [
         (header::CONTENT_TYPE, "image/svg+xml"),
         (header::CACHE_CONTROL, kept),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
     ];
-    Ok((headers, svg.render().map_err(anyhow::Error::from)?).into_response())
+    (headers, svg).into_response()
 }
 
 /// Label, value and whether the target is met.

@@ -2,6 +2,7 @@
 
 use super::error::PageError;
 use super::parts::{Badge, Kind, When, clean};
+use super::run_view::UnderWay;
 use super::{Page, Site, render};
 use crate::db::job_log;
 use crate::db::jobs::Job;
@@ -32,7 +33,7 @@ struct ChecksPage {
     elsewhere: u64,
     proof: Option<(Badge, String)>,
     failed: Option<String>,
-    log: String,
+    under_way: UnderWay,
     evidence: Option<String>,
 }
 
@@ -52,9 +53,14 @@ struct FindingView {
     message: String,
 }
 
-pub async fn show(site: &Site, repository: &Repository, job: Job) -> Result<Response, PageError> {
+pub async fn show(
+    site: &Site,
+    repository: &Repository,
+    job: Job,
+    refresh: bool,
+) -> Result<Response, PageError> {
     let now_ms = site.clock.now_ms();
-    let log = job_log::last(&site.db, &job.id, LOG_LINES).await?;
+    let log = job_log::ending(&site.db, &job.id, LOG_LINES).await?;
     let report = job.checks.as_ref();
     let page = ChecksPage {
         name: repository.name.to_string(),
@@ -69,7 +75,7 @@ pub async fn show(site: &Site, repository: &Repository, job: Job) -> Result<Resp
         elsewhere: report.map_or(0, |report| report.elsewhere),
         proof: report.and_then(|report| report.proof.as_ref()).map(proof),
         failed: job.error.as_deref().map(lines),
-        log: log.iter().map(|line| format!("{}\n", clean(line))).collect(),
+        under_way: UnderWay::new(&job.id, !job.state.ended(), refresh, &log),
         evidence: job.evidence.is_some().then(|| format!("/runs/{}/evidence", job.id)),
     };
     let page: Page = render(&page);

@@ -2,27 +2,31 @@
 //! JSON without a series list what there is.
 
 use super::access::AtRepository;
-use super::error::{ApiError, PageError};
+use super::error::PageError;
 use super::history_list::{self, HistoryPage};
 use super::history_series::{self, SeriesPage};
-use super::history_shown::{self, Facts, Shown, View, Window};
+use super::history_shown::{self, Chart, Facts, Other, Shown, View, Window};
+use super::spark;
 use super::{Site, render};
-use crate::db::change_points::ChangePoint;
+use crate::db::history_commits::HistoryCommit;
 use crate::db::series::{self, Key, Series};
 use crate::db::{bisects, change_points, environments, history_commits, points, references};
+use crate::history::linked::linked;
 use crate::pull::Repository;
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
+use perfsuite::model::Environment;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Series on one page of the list.
-pub const LISTED: usize = 100;
+pub const LISTED: usize = 50;
 /// Commits that a sparkline goes back.
 const SPARK_COMMITS: i64 = 60;
+/// Series in one chart beside the first: as many as lines can be told apart.
+const OTHERS_MAX: usize = 4;
 /// A filter's text: longer than any benchmark's name.
 const FILTER_MAX_CHARS: usize = 200;
 
@@ -39,6 +43,9 @@ pub struct Choice {
     /// Positions, of a zoom.
     from: Option<i64>,
     to: Option<i64>,
+    /// Numbers of series that are drawn beside it.
+    #[serde(default)]
+    with: String,
     /// Of the list: what a name must have in it.
     #[serde(default)]
     q: String,
@@ -48,7 +55,9 @@ pub struct Choice {
 
 impl Choice {
     fn key(&self) -> Option<Key> {
-        let given = !self.suite.is_empty() && !self.benchmark.is_empty() && !self.metric.is_empty();
+        // PostgreSQL's text has no U+0000.
+        let named = |text: &String| !text.is_empty() && !text.contains('\0');
+        let given = [&self.suite, &self.benchmark, &self.metric].into_iter().all(named);
         given.then(|| Key {
             suite: self.suite.clone(),
             benchmark: self.benchmark.clone(),
@@ -56,9 +65,82 @@ impl Choice {
         })
     }
 
+    fn others(&self) -> Vec<i64> {
+        numbers(self.with.split(','))
+    }
+
     fn window(&self) -> Window {
         Window { from: self.from, to: self.to }
     }
+}
+
+/// Each number once, as many as one chart has and one more.
+fn numbers<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<i64> {
+    let mut all: Vec<i64> = Vec::new();
+    for number in texts.filter_map(|text| text.trim().parse().ok()) {
+        if !all.contains(&number) && all.len() <= OTHERS_MAX {
+            all.push(number);
+        }
+    }
+    all
+}
+
+/// `/{owner}/{name}/history/together?with=…`: series that were chosen on the list, in one chart.
+pub async fn together(
+    State(site): State<Site>,
+    AtRepository(repository): AtRepository,
+    RawQuery(query): RawQuery,
+) -> Result<Response, PageError> {
+    let query = query.unwrap_or_default();
+    let chosen: Vec<String> = url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name == "with")
+        .map(|(_, number)| number.into_owned())
+        .collect();
+    let mut chosen = numbers(chosen.iter().map(String::as_str)).into_iter();
+    let first = match chosen.next() {
+        Some(first) => of_repository(&site, &repository, first).await?,
+        None => None,
+    };
+    let name = repository.name.to_string();
+    let to = match first {
+        Some(first) => {
+            let rest: Vec<String> = chosen.map(|number| number.to_string()).collect();
+            format!("{}&with={}", history_list::address(&name, &first.key), rest.join(","))
+        }
+        None => format!("/{name}/history"),
+    };
+    Ok(Redirect::to(&to).into_response())
+}
+
+/// A series of this repository by its number; those of others are none of its visitors' business.
+async fn of_repository(
+    site: &Site,
+    repository: &Repository,
+    number: i64,
+) -> Result<Option<Series>, PageError> {
+    let found = series::by_id(site.db.pool(), number).await?;
+    Ok(found.filter(|series| series.repository == repository.id))
+}
+
+/// What is drawn beside a chart, at the same commits.
+async fn others(
+    site: &Site,
+    repository: &Repository,
+    choice: &Choice,
+    facts: &Facts,
+    chart: &Chart,
+) -> Result<Vec<Other>, PageError> {
+    let pool = site.db.pool();
+    let positions: Vec<i64> = chart.drawn.iter().map(|drawn| drawn.position).collect();
+    let mut others = Vec::new();
+    for number in choice.others().into_iter().filter(|number| *number != facts.series.id).take(OTHERS_MAX) {
+        let Some(series) = of_repository(site, repository, number).await? else { continue };
+        let points = points::figures_at(pool, number, chart.view.figure(), &positions).await?;
+        let links = points::links(pool, number).await?;
+        let drawn = history_shown::figures(chart.view, &points, &links);
+        others.push(Other { series, drawn });
+    }
+    Ok(others)
 }
 
 pub async fn show(
@@ -70,85 +152,146 @@ pub async fn show(
     let Query(choice) = choice.unwrap_or_default();
     match choice.key() {
         Some(key) => {
-            let facts = load(&site, &repository, &key, choice.window()).await?;
-            let view = View::from_query(&choice.view, &facts);
-            let page: SeriesPage = history_series::page(&repository, &facts, view, site.clock.now_ms());
+            let (facts, chart) = seen(&site, &repository, &key, &choice).await?;
+            let (public_url, now_ms) = (site.access.public_url(), site.clock.now_ms());
+            let page: SeriesPage = history_series::page(&repository, &facts, &chart, public_url, now_ms);
             Ok(render(&page)?.into_response())
         }
         None => Ok(render(&list(&site, &repository, &choice).await?)?.into_response()),
     }
 }
 
-/// Everything that is known of one series in a window.
-async fn load(site: &Site, repository: &Repository, key: &Key, window: Window) -> Result<Facts, PageError> {
-    let series = series::by_key(site.db.pool(), repository.id, key).await?.ok_or(PageError::NotFound)?;
+/// What is known of a series apart from its points and their commits.
+async fn known(site: &Site, repository: &Repository, key: &Key, window: Window) -> Result<Facts, PageError> {
     let pool = site.db.pool();
-    let (from, to, limit) = window.bounds();
-    let points = points::between(pool, series.id, from, to, limit).await?;
-    let links = points::links(pool, series.id).await?;
+    let series = series::by_key(pool, repository.id, key).await?.ok_or(PageError::NotFound)?;
     let changes = change_points::of_series(pool, series.id).await?;
-    let mut searches = BTreeMap::new();
-    for change in &changes {
-        if let Some(search) = bisects::of_change_point(pool, &change.id).await? {
-            searches.insert(change.id.clone(), search);
-        }
-    }
-    let first = points.first().map_or(0, |point| point.position);
-    let first = changes.iter().map(|change| change.before.min(change.position)).fold(first, i64::min);
-    let last = points.last().map_or(-1, |point| point.position);
-    let last = changes.iter().map(|change| change.position).fold(last, i64::max);
-    let commits = history_commits::between(pool, repository.id, first, last).await?;
+    Ok(Facts {
+        points: Vec::new(),
+        links: points::links(pool, series.id).await?,
+        searches: if changes.is_empty() {
+            BTreeMap::new()
+        } else {
+            bisects::of_series(pool, series.id).await?
+        },
+        changes,
+        commits: Vec::new(),
+        environments: BTreeMap::new(),
+        references: references::all(pool, repository.id).await?,
+        window,
+        series,
+    })
+}
+
+/// What the page of a series shows: of a long one not every point, and of the commits only those that it names.
+async fn seen(
+    site: &Site,
+    repository: &Repository,
+    key: &Key,
+    choice: &Choice,
+) -> Result<(Facts, Chart), PageError> {
+    let pool = site.db.pool();
+    let mut facts = known(site, repository, key, choice.window()).await?;
+    let (from, to, limit) = facts.window.bounds();
+    facts.points = points::between(pool, facts.series.id, from, to, history_series::ROWS).await?;
+    let view = View::from_query(&choice.view, &facts.points);
+    let figures = points::figures(pool, facts.series.id, view.figure(), from, to, limit).await?;
+    let mut chart = Chart::of(view, &figures, &facts.links, &facts.changes);
+    chart.others = others(site, repository, choice, &facts, &chart).await?;
+    let mut named: Vec<i64> = chart.drawn.iter().map(|drawn| drawn.position).collect();
+    named.extend(facts.points.iter().map(|point| point.position));
+    named.extend(facts.changes.iter().flat_map(|change| [change.before, change.position]));
+    facts.commits = history_commits::at(pool, repository.id, &named).await?;
+    facts.environments = environments_of(site, &facts.commits).await?;
+    Ok((facts, chart))
+}
+
+/// Every point of a window, with its commit.
+async fn whole(site: &Site, repository: &Repository, key: &Key, window: Window) -> Result<Facts, PageError> {
+    let pool = site.db.pool();
+    let mut facts = known(site, repository, key, window.whole()).await?;
+    let (from, to, limit) = facts.window.bounds();
+    facts.points = points::between(pool, facts.series.id, from, to, limit).await?;
+    let first = facts.points.first().map_or(0, |point| point.position);
+    let last = facts.points.last().map_or(-1, |point| point.position);
+    let mut commits = history_commits::between(pool, repository.id, first, last).await?;
+    let outside = facts.changes.iter().map(|change| change.position);
+    let outside: Vec<i64> = outside.filter(|position| !(first..=last).contains(position)).collect();
+    commits.extend(history_commits::at(pool, repository.id, &outside).await?);
+    commits.sort_by_key(|commit| commit.position);
+    facts.commits = commits;
+    Ok(facts)
+}
+
+async fn environments_of(
+    site: &Site,
+    commits: &[HistoryCommit],
+) -> Result<BTreeMap<i64, Environment>, PageError> {
     let mut known = BTreeMap::new();
     for id in commits.iter().filter_map(|commit| commit.environment) {
         if let std::collections::btree_map::Entry::Vacant(place) = known.entry(id)
-            && let Some(environment) = environments::get(pool, id).await?
+            && let Some(environment) = environments::get(site.db.pool(), id).await?
         {
             place.insert(environment);
         }
     }
-    let references = references::all(pool, repository.id).await?;
-    Ok(Facts { series, points, links, changes, searches, commits, environments: known, references, window })
+    Ok(known)
 }
 
 async fn list(site: &Site, repository: &Repository, choice: &Choice) -> Result<HistoryPage, PageError> {
     let pool = site.db.pool();
-    let wanted: String = choice.q.chars().take(FILTER_MAX_CHARS).collect();
-    let all: Vec<Series> = series::of_repository(pool, repository.id).await?.into_values().collect();
-    let changes = change_points::of_repository(pool, repository.id).await?;
+    // PostgreSQL's text has no U+0000.
+    let wanted: String = choice.q.chars().filter(|c| *c != '\0').take(FILTER_MAX_CHARS).collect();
+    let (matching, sample) = series::count(pool, repository.id, &wanted).await?;
+    let after = choice.after.unwrap_or(0).min(matching);
+    let series = series::named(pool, repository.id, &wanted, after as i64, LISTED as i64).await?;
+    let changes = change_points::newest(pool, repository.id, history_list::CHANGES).await?;
     let newest = history_commits::newest(pool, repository.id, i64::MAX, history_list::COMMITS).await?;
-    let matching: Vec<&Series> = all
-        .iter()
-        .filter(|series| series.key.benchmark.contains(&wanted) || series.key.suite.contains(&wanted))
+    let changed: Vec<i64> = changes.iter().map(|(change, _)| change.position).collect();
+    let changed = history_commits::at(pool, repository.id, &changed).await?;
+    let from = newest.first().map_or(0, |commit| commit.position).saturating_sub(SPARK_COMMITS);
+    let ids: Vec<i64> = series.iter().map(|series| series.id).collect();
+    let mut points = points::recent(pool, &ids, from).await?;
+    let mut links = points::links_of(pool, &ids).await?;
+    let listed: Vec<_> = series
+        .into_iter()
+        .map(|series| {
+            let (points, links) = (points.remove(&series.id), links.remove(&series.id));
+            (series, points.unwrap_or_default(), links.unwrap_or_default())
+        })
         .collect();
-    let after = choice.after.unwrap_or(0).min(matching.len());
-    let end = matching.len().min(after + LISTED);
-    let tip = newest.first().map_or(0, |commit| commit.position);
-    let mut listed = Vec::new();
-    for series in &matching[after..end] {
-        let from = tip.saturating_sub(SPARK_COMMITS);
-        let points = points::between(pool, series.id, from, i64::MAX, SPARK_COMMITS).await?;
-        let links = points::links(pool, series.id).await?;
-        listed.push(((*series).clone(), points, links));
-    }
-    let mut named: Vec<(ChangePoint, Key)> = Vec::new();
-    for change in changes.into_iter().take(history_list::CHANGES) {
-        if let Some(series) = all.iter().find(|series| series.id == change.series) {
-            named.push((change, series.key.clone()));
-        }
-    }
     let references = references::all(pool, repository.id).await?;
     Ok(history_list::page(&history_list::Facts {
         repository,
         listed: &listed,
-        matching: matching.len(),
-        sample: all.iter().any(|series| series.sample),
+        matching,
+        sample,
         after,
         wanted: &wanted,
-        changes: &named,
+        changes: &changes,
+        changed: &changed,
         commits: &newest,
         reference: references.last(),
         now_ms: site.clock.now_ms(),
     }))
+}
+
+/// `/{owner}/{name}/history.svg`: where a series went lately, for a README.
+pub async fn svg(
+    State(site): State<Site>,
+    AtRepository(repository): AtRepository,
+    choice: Result<Query<Choice>, QueryRejection>,
+) -> Result<Response, PageError> {
+    let Query(choice) = choice.unwrap_or_default();
+    let key = choice.key().ok_or(PageError::NotFound)?;
+    let pool = site.db.pool();
+    let series = series::by_key(pool, repository.id, &key).await?.ok_or(PageError::NotFound)?;
+    let points = points::between(pool, series.id, 0, i64::MAX, SPARK_COMMITS).await?;
+    let links = points::links(pool, series.id).await?;
+    let references = references::all(pool, repository.id).await?;
+    let reference = references.last().map(|reference| reference.name.as_str());
+    let drawing = spark::Alone::of(&key, reference, &linked(&points, &links));
+    Ok(super::badge::picture(&repository, drawing.to_string()))
 }
 
 /// `/{owner}/{name}/history.csv`
@@ -159,7 +302,7 @@ pub async fn csv(
 ) -> Result<Response, PageError> {
     let Query(choice) = choice.unwrap_or_default();
     let text = match choice.key() {
-        Some(key) => history_shown::csv(&load(&site, &repository, &key, choice.window().whole()).await?),
+        Some(key) => history_shown::csv(&whole(&site, &repository, &key, choice.window()).await?),
         None => history_shown::names_csv(&names(&site, &repository).await?),
     };
     let headers = [
@@ -174,19 +317,13 @@ async fn names(site: &Site, repository: &Repository) -> Result<Vec<Key>, PageErr
     Ok(series::of_repository(site.db.pool(), repository.id).await?.into_keys().collect())
 }
 
-/// `GET /api/v1/repositories/{owner}/{name}/history`
-pub async fn json(
-    State(site): State<Site>,
-    at: Result<AtRepository, PageError>,
-    choice: Result<Query<Choice>, QueryRejection>,
-) -> Result<Json<Shown>, ApiError> {
-    let AtRepository(repository) = at?;
-    let Query(choice) = choice.unwrap_or_default();
-    Ok(Json(match choice.key() {
+/// The same for programs.
+pub async fn shown(site: &Site, repository: &Repository, choice: &Choice) -> Result<Shown, PageError> {
+    Ok(match choice.key() {
         Some(key) => {
-            let facts = load(&site, &repository, &key, choice.window().whole()).await?;
+            let facts = whole(site, repository, &key, choice.window()).await?;
             Shown::One(Box::new(history_shown::series(&facts)))
         }
-        None => Shown::of_names(names(&site, &repository).await?),
-    }))
+        None => Shown::of_names(names(site, repository).await?),
+    })
 }

@@ -3,6 +3,7 @@
 use super::history_series::{change_badge, state_badge};
 use super::history_shown::run_of;
 use super::parts::{Badge, When, clean};
+use super::spark::Spark;
 use crate::db::change_points::ChangePoint;
 use crate::db::history_commits::HistoryCommit;
 use crate::db::points::{Link, Point};
@@ -15,7 +16,7 @@ use askama::Template;
 use perfsuite::model::Metric;
 
 /// Change points on the page, the newest.
-pub const CHANGES: usize = 20;
+pub const CHANGES: i64 = 20;
 /// Commits on the page, the newest.
 pub const COMMITS: i64 = 20;
 
@@ -28,6 +29,8 @@ pub struct Facts<'a> {
     pub after: usize,
     pub wanted: &'a str,
     pub changes: &'a [(ChangePoint, Key)],
+    /// The commits of those changes.
+    pub changed: &'a [HistoryCommit],
     pub commits: &'a [HistoryCommit],
     pub reference: Option<&'a Reference>,
     pub now_ms: i64,
@@ -59,6 +62,7 @@ struct ChangeRow {
 }
 
 struct SeriesRow {
+    number: i64,
     suite: String,
     benchmark: String,
     metric: &'static str,
@@ -77,45 +81,8 @@ struct CommitRow {
     runs: Vec<(&'static str, String)>,
 }
 
-/// A small drawing of where a series went.
-#[derive(Template)]
-#[template(
-    source = "<svg class=\"spark\" viewBox=\"0 0 120 24\" aria-hidden=\"true\" focusable=\"false\"><path d=\"{{ path }}\"/><circle cx=\"{{ x }}\" cy=\"{{ y }}\" r=\"2\"/></svg>",
-    ext = "html"
-)]
-struct Spark {
-    path: String,
-    x: String,
-    y: String,
-}
-
-impl askama::filters::HtmlSafe for Spark {}
-
-impl Spark {
-    /// `None` with fewer than two points.
-    fn of(points: &[(i64, f64)]) -> Option<Self> {
-        let ((first, _), (last, _)) = (points.first()?, points.last()?);
-        let low = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
-        let high = points.iter().map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
-        // Less than 2 % from end to end is drawn as that little.
-        let middle = (low + high) / 2.0;
-        let height = (high - low).max(middle.abs() * 0.02).max(f64::MIN_POSITIVE);
-        let place = |(position, value): &(i64, f64)| {
-            let x = 2.0 + 116.0 * (position - first) as f64 / (last - first) as f64;
-            let y = 12.0 - 18.0 * (value - middle) / height;
-            (format!("{x:.1}"), format!("{y:.1}"))
-        };
-        if points.len() < 2 || first == last {
-            return None;
-        }
-        let places: Vec<(String, String)> = points.iter().map(place).collect();
-        let path: Vec<String> = places.iter().map(|(x, y)| format!("{x} {y}")).collect();
-        let (x, y) = places.last()?.clone();
-        Some(Self { path: format!("M{}", path.join("L")), x, y })
-    }
-}
-
-fn address(name: &str, key: &Key) -> String {
+/// The page of a series.
+pub fn address(name: &str, key: &Key) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("suite", &key.suite)
         .append_pair("benchmark", &key.benchmark)
@@ -124,7 +91,8 @@ fn address(name: &str, key: &Key) -> String {
     format!("/{name}/history?{query}")
 }
 
-fn metric(key: &Key) -> Metric {
+/// A series' metric; one of another program's has no unit.
+pub fn metric(key: &Key) -> Metric {
     serde_json::from_value(key.metric.clone().into()).unwrap_or(Metric::Own)
 }
 
@@ -156,7 +124,7 @@ pub fn page(facts: &Facts<'_>) -> HistoryPage {
 }
 
 fn change_row(facts: &Facts<'_>, name: &str, change: &ChangePoint, key: &Key) -> ChangeRow {
-    let commit = facts.commits.iter().find(|commit| commit.position == change.position);
+    let commit = facts.changed.iter().find(|commit| commit.position == change.position);
     ChangeRow {
         title: clean(&format!("{} {}", key.benchmark, metric(key).title())),
         address: address(name, key),
@@ -174,6 +142,7 @@ fn series_row(name: &str, (series, points, links): &(Series, Vec<Point>, Vec<Lin
     let value = points.iter().rev().find_map(|point| point.value);
     let drawn: Vec<(i64, f64)> = over.iter().map(|point| (point.position, point.ratio.ratio)).collect();
     SeriesRow {
+        number: series.id,
         suite: clean(&series.key.suite),
         benchmark: clean(&series.key.benchmark),
         metric: metric.title(),
@@ -209,23 +178,5 @@ fn commit_row(commit: &HistoryCommit, now_ms: i64) -> CommitRow {
         pull: commit.pull,
         when: When::new(commit.committed_ms, now_ms),
         runs,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sparkline_needs_two_points_and_stays_in_its_box() {
-        assert!(Spark::of(&[]).is_none());
-        assert!(Spark::of(&[(3, 1.0)]).is_none());
-        for points in [vec![(1, 1.0), (2, 1.0)], vec![(1, 1.0), (5, 2.0), (9, 1e-9)]] {
-            let spark = Spark::of(&points).unwrap();
-            for number in spark.path.split(['M', 'L', ' ']).filter(|part| !part.is_empty()) {
-                let number: f64 = number.parse().unwrap();
-                assert!((0.0..=120.0).contains(&number), "{}", spark.path);
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The page of one series: its chart, its change points, its newest points. Pure.
 
-use super::history_shown::{Drawn, Facts, View, drawn, run_of};
+use super::history_list;
+use super::history_shown::{Chart, Drawn, Facts, Other, View, over, run_of};
 use super::parts::{Badge, Kind, When, clean};
 use crate::db::bisects::Bisect;
 use crate::db::change_points::State;
@@ -11,10 +12,10 @@ use crate::pull::Repository;
 use askama::Template;
 use perfsuite::model::{Direction, Metric, Sha};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Points of the table below the chart, the newest.
-const ROWS: usize = 30;
+pub const ROWS: i64 = 30;
 
 #[derive(Template)]
 #[template(path = "pages/history_series.html")]
@@ -29,9 +30,12 @@ pub struct SeriesPage {
     address: String,
     csv: String,
     api: String,
+    others: Vec<OtherLine>,
     /// For the chart's script; no `<` in it.
     data: String,
     shown: usize,
+    /// How many there are, where not all are drawn.
+    of: Option<String>,
     /// The newest commits, and all of them.
     newest: String,
     all: String,
@@ -39,6 +43,19 @@ pub struct SeriesPage {
     changes: Vec<ChangeRow>,
     rows: Vec<PointRow>,
     unlinked: usize,
+    /// Markdown for a README.
+    snippet: String,
+}
+
+/// Another series in the chart.
+struct OtherLine {
+    benchmark: String,
+    metric: &'static str,
+    suite: String,
+    /// Its own page.
+    address: String,
+    /// This page without it.
+    without: String,
 }
 
 struct ViewLink {
@@ -81,21 +98,36 @@ struct ChartData {
     percent: bool,
     unit: perfsuite::model::Unit,
     higher_is_better: bool,
+    /// Points in the window; where more than are drawn, a zoom asks for what is between.
+    of: usize,
     x: Vec<i64>,
-    y: Vec<Option<f64>>,
+    y: Vec<f64>,
     low: Vec<Option<f64>>,
     high: Vec<Option<f64>>,
     told: Vec<String>,
     commit: Vec<String>,
     subject: Vec<String>,
-    author: Vec<String>,
+    /// Places among the authors.
+    author: Vec<usize>,
+    authors: Vec<String>,
     pull: Vec<Option<u64>>,
     day: Vec<String>,
     run: Vec<Option<String>>,
     environment: Vec<Option<i64>>,
     environments: BTreeMap<i64, String>,
     changes: Vec<Mark>,
+    others: Vec<OtherData>,
 }
+
+/// Another series, at the same places.
+#[derive(Serialize)]
+struct OtherData {
+    name: String,
+    y: Vec<Option<f64>>,
+}
+
+/// Characters of a subject that the chart says; the table has all of it.
+const SUBJECT_MAX_CHARS: usize = 80;
 
 #[derive(Serialize)]
 struct Mark {
@@ -106,7 +138,14 @@ struct Mark {
     label: String,
 }
 
-pub fn page(repository: &Repository, facts: &Facts, view: View, now_ms: i64) -> SeriesPage {
+pub fn page(
+    repository: &Repository,
+    facts: &Facts,
+    chart: &Chart,
+    public_url: &str,
+    now_ms: i64,
+) -> SeriesPage {
+    let view = chart.view;
     let key = &facts.series.key;
     let metric = facts.metric();
     let name = repository.name.to_string();
@@ -115,8 +154,6 @@ pub fn page(repository: &Repository, facts: &Facts, view: View, now_ms: i64) -> 
         .append_pair("benchmark", &key.benchmark)
         .append_pair("metric", &key.metric)
         .finish();
-    let points = drawn(facts, view);
-    let measured = facts.points.iter().filter(|point| point.reference.is_some()).count();
     let mut window = String::new();
     for (word, value) in [("from", facts.window.from), ("to", facts.window.to)] {
         if let Some(value) = value {
@@ -134,9 +171,11 @@ pub fn page(repository: &Repository, facts: &Facts, view: View, now_ms: i64) -> 
             .collect(),
         csv: format!("/{name}/history.csv?{query}{window}"),
         api: format!("/api/v1/repositories/{name}/history?{query}{window}"),
-        address: format!("/{name}/history?{query}{window}"),
-        data: data(facts, view, metric, &points),
-        shown: points.iter().filter(|point| point.y.is_some()).count(),
+        address: format!("/{name}/history?{query}{window}{}", with(chart, None)),
+        others: others(&name, &format!("/{name}/history?{query}{window}&view={}", view.query()), chart),
+        data: data(facts, chart, metric),
+        shown: chart.drawn.len(),
+        of: (chart.of > chart.drawn.len()).then(|| format::thousands(chart.of as f64)),
         newest: format!("/{name}/history?{query}&view={}", view.query()),
         all: format!("/{name}/history?{query}&view={}&from=0", view.query()),
         reference: facts
@@ -145,9 +184,32 @@ pub fn page(repository: &Repository, facts: &Facts, view: View, now_ms: i64) -> 
             .map(|reference| (clean(&reference.name), reference.sha.short().to_owned())),
         changes: changes(facts, metric, now_ms),
         rows: rows(facts, metric, now_ms),
-        unlinked: measured.saturating_sub(crate::history::linked::linked(&facts.points, &facts.links).len()),
+        unlinked: chart.unlinked,
+        snippet: format!(
+            "[![{}]({public_url}/{name}/history.svg?{query})]({public_url}/{name}/history?{query})",
+            // Within the brackets of Markdown.
+            clean(&key.benchmark).replace(['[', ']', '\n'], " ")
+        ),
         name,
     }
+}
+
+/// The part of an address that names the other series, all but one.
+fn with(chart: &Chart, without: Option<i64>) -> String {
+    let others = chart.others.iter().map(|other| other.series.id).filter(|id| Some(*id) != without);
+    let numbers: Vec<String> = others.map(|id| id.to_string()).collect();
+    if numbers.is_empty() { String::new() } else { format!("&with={}", numbers.join(",")) }
+}
+
+fn others(name: &str, here: &str, chart: &Chart) -> Vec<OtherLine> {
+    let line = |other: &Other| OtherLine {
+        benchmark: clean(&other.series.key.benchmark),
+        metric: history_list::metric(&other.series.key).title(),
+        suite: clean(&other.series.key.suite),
+        address: history_list::address(name, &other.series.key),
+        without: format!("{here}{}", with(chart, Some(other.series.id))),
+    };
+    chart.others.iter().map(line).collect()
 }
 
 /// Whether a change of this sign is for the worse.
@@ -258,19 +320,21 @@ fn suspects(search: &Bisect) -> Vec<String> {
 }
 
 fn rows(facts: &Facts, metric: Metric, now_ms: i64) -> Vec<PointRow> {
-    let over: BTreeMap<i64, Drawn> =
-        drawn(facts, View::Reference).into_iter().map(|point| (point.position, point)).collect();
+    let linked: BTreeMap<i64, Drawn> = crate::history::linked::linked(&facts.points, &facts.links)
+        .into_iter()
+        .map(|point| (point.position, over(point.position, point.ratio)))
+        .collect();
     let told = |point: Option<(f64, f64, f64)>| match point {
         Some((y, low, high)) => format!("{} ({})", format::change(y), format::interval(low, high)),
         None => format::NONE.into(),
     };
-    let newest_first = facts.points.iter().rev().take(ROWS);
+    let newest_first = facts.points.iter().rev();
     newest_first
         .map(|point| {
             let commit_row = facts.commit(point.position);
             let parent = point.parent.map(|ratio| (ratio.ratio - 1.0, ratio.low - 1.0, ratio.high - 1.0));
             let reference =
-                over.get(&point.position).and_then(|drawn| Some((drawn.y?, drawn.low?, drawn.high?)));
+                linked.get(&point.position).and_then(|drawn| Some((drawn.y, drawn.low?, drawn.high?)));
             PointRow {
                 commit: commit(facts, point.position),
                 when: When::new(commit_row.map_or(0, |commit| commit.committed_ms), now_ms),
@@ -283,20 +347,37 @@ fn rows(facts: &Facts, metric: Metric, now_ms: i64) -> Vec<PointRow> {
         .collect()
 }
 
-fn data(facts: &Facts, view: View, metric: Metric, points: &[Drawn]) -> String {
+/// A number to as many digits as a chart shows: five that count.
+fn shown(number: f64) -> f64 {
+    let digits = 4 - number.abs().max(f64::MIN_POSITIVE).log10().floor().clamp(-300.0, 300.0) as i32;
+    let scale = 10f64.powi(digits.clamp(-300, 300));
+    let rounded = (number * scale).round() / scale;
+    if rounded.is_finite() { rounded } else { number }
+}
+
+fn data(facts: &Facts, chart: &Chart, metric: Metric) -> String {
+    let (view, points) = (chart.view, &chart.drawn);
     let of = |position: i64| facts.commit(position);
     let percent = view != View::Raw;
     let scale = if percent { 100.0 } else { 1.0 };
-    let scaled = |value: Option<f64>| value.map(|value| value * scale);
-    let told = |point: &Drawn| match (point.y, point.low, point.high) {
-        (Some(y), Some(low), Some(high)) => {
-            format!("{} ({})", format::change(y), format::interval(low, high))
+    let scaled = |value: Option<f64>| value.map(|value| shown(value * scale));
+    let told = |point: &Drawn| match (point.low, point.high) {
+        (Some(low), Some(high)) => {
+            format!("{} ({})", format::change(point.y), format::interval(low, high))
         }
-        (Some(y), ..) => format::value(metric, y),
-        _ => "not measured".into(),
+        _ => format::value(metric, point.y),
     };
     let text = |position: i64, of_commit: &dyn Fn(&HistoryCommit) -> String| {
         of(position).map(of_commit).unwrap_or_default()
+    };
+    let subject = |commit: &HistoryCommit| -> String {
+        clean(&commit.subject).chars().take(SUBJECT_MAX_CHARS).collect()
+    };
+    let authors: BTreeSet<String> = facts.commits.iter().map(|commit| clean(&commit.author)).collect();
+    let authors: Vec<String> = std::iter::once(String::new()).chain(authors).collect();
+    let author = |point: &Drawn| {
+        let name = text(point.position, &|commit| clean(&commit.author));
+        authors.binary_search(&name).unwrap_or(0)
     };
     let standing = facts.changes.iter().filter(|change| change.state != State::Withdrawn);
     let data = ChartData {
@@ -304,19 +385,17 @@ fn data(facts: &Facts, view: View, metric: Metric, points: &[Drawn]) -> String {
         percent,
         unit: metric.unit(),
         higher_is_better: metric.direction() == Direction::HigherIsBetter,
+        of: chart.of,
         x: points.iter().map(|point| point.position).collect(),
-        y: points.iter().map(|point| scaled(point.y)).collect(),
+        y: points.iter().map(|point| shown(point.y * scale)).collect(),
         low: points.iter().map(|point| scaled(point.low)).collect(),
         high: points.iter().map(|point| scaled(point.high)).collect(),
         told: points.iter().map(told).collect(),
         commit: points.iter().map(|p| text(p.position, &|c| c.sha.short().to_owned())).collect(),
-        subject: points.iter().map(|p| text(p.position, &|c| clean(&c.subject))).collect(),
-        author: points.iter().map(|p| text(p.position, &|c| clean(&c.author))).collect(),
+        subject: points.iter().map(|p| text(p.position, &subject)).collect(),
+        author: points.iter().map(author).collect(),
         pull: points.iter().map(|p| of(p.position).and_then(|commit| commit.pull)).collect(),
-        day: points
-            .iter()
-            .map(|p| text(p.position, &|c| format::iso(c.committed_ms)[..10].to_owned()))
-            .collect(),
+        day: points.iter().map(|p| text(p.position, &|c| format::day(c.committed_ms))).collect(),
         run: points.iter().map(|p| of(p.position).and_then(run_of).map(str::to_owned)).collect(),
         environment: points.iter().map(|p| of(p.position).and_then(|commit| commit.environment)).collect(),
         environments: facts
@@ -327,6 +406,20 @@ fn data(facts: &Facts, view: View, metric: Metric, points: &[Drawn]) -> String {
                 let words: Vec<String> =
                     words.into_iter().filter(|text| !text.is_empty()).map(|text| clean(text)).collect();
                 (*id, words.join(", "))
+            })
+            .collect(),
+        authors,
+        others: chart
+            .others
+            .iter()
+            .map(|other| {
+                let at: BTreeMap<i64, f64> =
+                    other.drawn.iter().map(|point| (point.position, point.y)).collect();
+                let key = &other.series.key;
+                OtherData {
+                    name: clean(&format!("{} {}", key.benchmark, history_list::metric(key).title())),
+                    y: points.iter().map(|point| scaled(at.get(&point.position).copied())).collect(),
+                }
             })
             .collect(),
         changes: standing
@@ -341,4 +434,21 @@ fn data(facts: &Facts, view: View, metric: Metric, points: &[Drawn]) -> String {
     };
     // Within a script element nothing may look like its end, or like a comment.
     crate::db::to_json(&data).replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_sent_as_far_as_they_can_be_seen() {
+        for (number, expect) in
+            [(1.234_567_8, 1.234_6), (-0.001_234_567_8, -0.001_234_6), (123_456.7, 123_460.0), (0.0, 0.0)]
+        {
+            assert!((shown(number) - expect).abs() <= f64::EPSILON * number.abs() * 4.0, "{}", shown(number));
+        }
+        for odd in [f64::MAX, f64::MIN_POSITIVE, -1e-320, 1e300] {
+            assert!(shown(odd).is_finite(), "{odd}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! One series as it is shown: what the chart, the JSON and the CSV have of it. Pure.
 
+use super::history_list::metric;
 use super::parts::clean;
 use crate::db::bisects::Bisect;
 use crate::db::change_points::{ChangePoint, State};
 use crate::db::history_commits::HistoryCommit;
-use crate::db::points::{self, Link, Point, Ratio};
+use crate::db::points::{self, Figure, Link, Point, Ratio};
 use crate::db::references::Reference;
 use crate::db::series;
 use crate::format;
@@ -12,22 +13,26 @@ use crate::history::bisect::Outcome;
 use crate::history::linked::linked;
 use perfsuite::model::{Environment, Metric};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Points that a chart begins with, the newest.
 const POINTS_FIRST: i64 = 500;
-/// Points that a chart draws; of more, every so-many-th, and those at change points.
-const POINTS_DRAWN: usize = 1_500;
+/// Stretches that a longer chart is cut into: of each the lowest and the highest point is drawn, so that nothing that
+/// stands out is lost, and about as many as a screen has columns.
+const STRETCHES: usize = 400;
+/// Points that a chart draws before it is cut.
+const POINTS_DRAWN: usize = 2 * STRETCHES;
 
 /// Everything that is known of one series in a window.
 pub struct Facts {
     pub series: series::Series,
-    /// Oldest first.
+    /// Oldest first: for a page the newest ones, for an export all.
     pub points: Vec<Point>,
     pub links: Vec<Link>,
     pub changes: Vec<ChangePoint>,
     /// By change point.
     pub searches: BTreeMap<String, Bisect>,
+    /// Of what is shown, oldest first.
     pub commits: Vec<HistoryCommit>,
     pub environments: BTreeMap<i64, Environment>,
     pub references: Vec<Reference>,
@@ -36,8 +41,7 @@ pub struct Facts {
 
 impl Facts {
     pub fn metric(&self) -> Metric {
-        // What an older or newer program stored under another name is a number without a unit.
-        serde_json::from_value(self.series.key.metric.clone().into()).unwrap_or(Metric::Own)
+        metric(&self.series.key)
     }
 
     pub fn commit(&self, position: i64) -> Option<&HistoryCommit> {
@@ -79,13 +83,25 @@ pub enum View {
 impl View {
     pub const ALL: [View; 3] = [View::Reference, View::Parent, View::Raw];
 
-    /// What is asked for; else the first one that has something to show.
-    pub fn from_query(text: &str, facts: &Facts) -> Self {
+    /// What is asked for; else the first one that the newest points have.
+    pub fn from_query(text: &str, newest: &[Point]) -> Self {
         let asked = Self::ALL.into_iter().find(|view| view.query() == text);
         asked.unwrap_or_else(|| {
-            let shows = |view: &View| drawn(facts, *view).iter().any(|drawn| drawn.y.is_some());
+            let shows = |view: &View| match view {
+                View::Reference => newest.iter().any(|point| point.reference.is_some()),
+                View::Parent => newest.iter().any(|point| point.parent.is_some()),
+                View::Raw => newest.iter().any(|point| point.value.is_some()),
+            };
             Self::ALL.into_iter().find(shows).unwrap_or(View::Reference)
         })
+    }
+
+    pub fn figure(self) -> Figure {
+        match self {
+            View::Reference => Figure::Reference,
+            View::Parent => Figure::Parent,
+            View::Raw => Figure::Value,
+        }
     }
 
     pub fn query(self) -> &'static str {
@@ -109,42 +125,80 @@ impl View {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drawn {
     pub position: i64,
-    pub y: Option<f64>,
+    pub y: f64,
     pub low: Option<f64>,
     pub high: Option<f64>,
 }
 
-/// The points of a view, oldest first, thinned where there are too many for a screen.
-pub fn drawn(facts: &Facts, view: View) -> Vec<Drawn> {
-    let of = |position, ratio: Option<Ratio>| Drawn {
-        position,
-        y: ratio.map(|ratio| ratio.ratio - 1.0),
-        low: ratio.map(|ratio| ratio.low - 1.0),
-        high: ratio.map(|ratio| ratio.high - 1.0),
-    };
-    let all: Vec<Drawn> = match view {
+/// Another series in the same chart, at the same commits.
+pub struct Other {
+    pub series: series::Series,
+    /// Of those commits, those that it has.
+    pub drawn: Vec<Drawn>,
+}
+
+/// One figure along the branch, thinned where there are too many points for a screen.
+pub struct Chart {
+    pub view: View,
+    /// Oldest first.
+    pub drawn: Vec<Drawn>,
+    /// Points that the window has; more than are drawn where it was thinned.
+    pub of: usize,
+    /// Points of other references, which nothing links to the newest.
+    pub unlinked: usize,
+    pub others: Vec<Other>,
+}
+
+impl Chart {
+    /// `points` have the view's figure.
+    pub fn of(view: View, points: &[Point], links: &[Link], changes: &[ChangePoint]) -> Self {
+        let all = figures(view, points, links);
+        let of = all.len();
+        let unlinked = if view == View::Reference { points.len() - of } else { 0 };
+        Self { view, drawn: thinned(all, changes), of, unlinked, others: Vec::new() }
+    }
+}
+
+/// Every point of a view.
+pub fn figures(view: View, points: &[Point], links: &[Link]) -> Vec<Drawn> {
+    match view {
         View::Reference => {
-            let linked = linked(&facts.points, &facts.links);
-            linked.iter().map(|point| of(point.position, Some(point.ratio))).collect()
+            linked(points, links).iter().map(|point| over(point.position, point.ratio)).collect()
         }
-        View::Parent => facts.points.iter().map(|point| of(point.position, point.parent)).collect(),
+        View::Parent => points.iter().filter_map(|point| Some(over(point.position, point.parent?))).collect(),
         View::Raw => {
-            let raw = facts.points.iter();
-            raw.map(|point| Drawn { y: point.value, ..of(point.position, None) }).collect()
+            let raw = points.iter().filter_map(|point| Some((point.position, point.value?)));
+            raw.map(|(position, y)| Drawn { position, y, low: None, high: None }).collect()
         }
-    };
-    thinned(all, &facts.changes)
+    }
+}
+
+/// A ratio as a change.
+pub fn over(position: i64, ratio: Ratio) -> Drawn {
+    Drawn { position, y: ratio.ratio - 1.0, low: Some(ratio.low - 1.0), high: Some(ratio.high - 1.0) }
 }
 
 fn thinned(all: Vec<Drawn>, changes: &[ChangePoint]) -> Vec<Drawn> {
-    let step = all.len().div_ceil(POINTS_DRAWN).max(1);
-    let marked =
-        |position: i64| changes.iter().any(|change| change.position == position || change.before == position);
-    let last = all.len().saturating_sub(1);
-    let kept = all.into_iter().enumerate();
-    kept.filter(|(i, point)| i % step == 0 || *i == last || marked(point.position))
-        .map(|(_, point)| point)
-        .collect()
+    if all.len() <= POINTS_DRAWN {
+        return all;
+    }
+    let marked: BTreeSet<i64> = changes.iter().flat_map(|change| [change.before, change.position]).collect();
+    let step = all.len().div_ceil(STRETCHES);
+    let last = all.len() - 1;
+    let mut kept = Vec::with_capacity(POINTS_DRAWN + 2);
+    for (stretch, points) in all.chunks(step).enumerate() {
+        let by_height = |&a: &usize, &b: &usize| points[a].y.total_cmp(&points[b].y);
+        let lowest = (0..points.len()).min_by(by_height);
+        let highest = (0..points.len()).max_by(by_height);
+        for (at, point) in points.iter().enumerate() {
+            let place = stretch * step + at;
+            let stands_out = lowest == Some(at) || highest == Some(at) || place == 0 || place == last;
+            if stands_out || marked.contains(&point.position) {
+                kept.push(*point);
+            }
+        }
+    }
+    kept
 }
 
 /// What the JSON answers.
@@ -337,26 +391,56 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_long_series_is_thinned_and_keeps_its_changes() {
-        let point = |position| Drawn { position, y: Some(0.0), low: None, high: None };
-        let change = ChangePoint {
+    fn point(position: i64, y: f64) -> Drawn {
+        Drawn { position, y, low: None, high: None }
+    }
+
+    fn change(position: i64) -> ChangePoint {
+        ChangePoint {
             id: "c".into(),
             series: 1,
-            position: 4_321,
-            before: 4_320,
+            position,
+            before: position - 1,
             size: 0.03,
             state: State::Confirmed,
             found_ms: 0,
             confirmed_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_long_series_is_thinned_and_keeps_what_stands_out() {
+        // A slow wave, with one point far above and one far below it, each alone.
+        let wave = |n: i64| match n {
+            1_234 => 9.0,
+            7_777 => -9.0,
+            n => (n as f64 / 500.0).sin(),
         };
-        let kept = thinned((0..10_000).map(point).collect(), std::slice::from_ref(&change));
-        assert!(kept.len() <= POINTS_DRAWN + 3, "{}", kept.len());
-        for position in [0, 4_320, 4_321, 9_999] {
+        let all: Vec<Drawn> = (0..10_000).map(|n| point(n, wave(n))).collect();
+        let kept = thinned(all.clone(), &[change(4_321)]);
+        assert!(kept.len() <= POINTS_DRAWN + 4, "{}", kept.len());
+        for position in [0, 1_234, 4_320, 4_321, 7_777, 9_999] {
             assert!(kept.iter().any(|drawn| drawn.position == position), "{position}");
         }
-        assert_eq!(thinned(vec![point(7)], &[]).len(), 1);
-        assert_eq!(thinned(Vec::new(), &[change]), []);
+        assert!(kept.is_sorted_by_key(|drawn| drawn.position));
+        // Of every stretch the whole height is drawn.
+        for points in all.chunks(25) {
+            let (first, last) = (points[0].position, points[points.len() - 1].position);
+            let of = |drawn: &[Drawn]| {
+                let within = drawn.iter().filter(|drawn| (first..=last).contains(&drawn.position));
+                within.fold((f64::MAX, f64::MIN), |(low, high), drawn| (low.min(drawn.y), high.max(drawn.y)))
+            };
+            assert_eq!(of(&kept), of(points), "from {first}");
+        }
+    }
+
+    #[test]
+    fn a_short_or_a_level_series_stays_as_it_is() {
+        let level = |n: i64| (0..n).map(|n| point(n, 0.0)).collect::<Vec<_>>();
+        assert_eq!(thinned(level(POINTS_DRAWN as i64), &[]).len(), POINTS_DRAWN);
+        assert!(thinned(level(10_000), &[]).len() <= POINTS_DRAWN + 2);
+        assert_eq!(thinned(level(1), &[]).len(), 1);
+        assert_eq!(thinned(Vec::new(), &[change(5)]), []);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A change and its interval as a small drawing: a bar around zero, on a scale that all rows of a page share. Pure.
 
+use super::parts::Kind;
 use askama::Template;
 use askama::filters::HtmlSafe;
 use perfsuite::model::Comparison;
@@ -23,8 +24,15 @@ pub struct Scale {
 impl Scale {
     /// The smallest readable scale that holds nearly all intervals.
     pub fn for_rows<'a>(rows: impl Iterator<Item = &'a Comparison>) -> Self {
-        let mut reach: Vec<f64> =
-            rows.map(|row| row.low.abs().max(row.high.abs())).filter(|reach| reach.is_finite()).collect();
+        Self::holding(rows.map(|row| (row.low, row.high)))
+    }
+
+    /// The same for intervals of any kind.
+    pub fn holding(intervals: impl Iterator<Item = (f64, f64)>) -> Self {
+        let mut reach: Vec<f64> = intervals
+            .map(|(low, high)| low.abs().max(high.abs()))
+            .filter(|reach| reach.is_finite())
+            .collect();
         reach.sort_by(f64::total_cmp);
         let last = ((reach.len() as f64 * FITTING).ceil() as usize).saturating_sub(1);
         let wanted = reach.get(last).copied().unwrap_or(0.0);
@@ -58,23 +66,28 @@ impl HtmlSafe for IntervalBar {}
 impl IntervalBar {
     /// `None` where there is no number to draw.
     pub fn new(row: &Comparison, scale: Scale) -> Option<Self> {
-        if ![row.low, row.high, row.estimate].iter().all(|value| value.is_finite()) {
+        Self::of(super::parts::kind_of(row), (row.estimate, row.low, row.high), scale)
+    }
+
+    /// The same for a change of any kind, with its interval.
+    pub fn of(kind: Kind, (estimate, low, high): (f64, f64, f64), scale: Scale) -> Option<Self> {
+        if ![low, high, estimate].iter().all(|value| value.is_finite()) {
             return None;
         }
         /// A bar of no width would not be seen.
         const BAR_MIN: f64 = 2.0;
         let tenth = |x: f64| (x * 10.0).round() / 10.0;
-        let (low, high) = (scale.x(row.low), scale.x(row.high));
+        let (left, right) = (scale.x(low), scale.x(high));
         let (band_low, band_high) = (scale.x(-EQUAL_WITHIN), scale.x(EQUAL_WITHIN));
         Some(Self {
-            class: super::parts::kind_of(row).class(),
+            class: kind.class(),
             band_x: tenth(band_low),
             band_width: tenth(band_high - band_low),
-            bar_x: tenth(low),
-            bar_width: tenth((high - low).max(BAR_MIN)),
-            dot_x: tenth(scale.x(row.estimate)),
-            cut_low: row.low < -scale.end,
-            cut_high: row.high > scale.end,
+            bar_x: tenth(left),
+            bar_width: tenth((right - left).max(BAR_MIN)),
+            dot_x: tenth(scale.x(estimate)),
+            cut_low: low < -scale.end,
+            cut_high: high > scale.end,
         })
     }
 }

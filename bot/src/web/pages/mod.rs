@@ -5,6 +5,8 @@ mod badge;
 pub mod calibration;
 mod checks;
 mod commits;
+pub mod compare;
+mod compare_view;
 mod contributor;
 mod contributors;
 pub mod error;
@@ -13,8 +15,9 @@ mod headline;
 pub mod history;
 mod history_list;
 mod history_series;
-mod history_shown;
+pub mod history_shown;
 mod interval;
+pub mod live;
 mod me;
 pub(in crate::web) mod parts;
 mod profile;
@@ -29,8 +32,11 @@ mod runners;
 mod secure;
 mod service;
 mod sign_in;
+mod spark;
 pub mod story;
 mod table;
+mod visits;
+mod visits_view;
 
 use super::{api, assets, frame};
 use crate::access::Access;
@@ -43,6 +49,7 @@ use axum::extract::FromRef;
 use axum::response::Html;
 use axum::routing::{get, post};
 use error::PageError;
+use live::Live;
 use std::sync::Arc;
 
 /// What the pages see of the server.
@@ -52,6 +59,7 @@ pub struct Site {
     pub evidence: EvidenceStore,
     pub clock: Clock,
     pub access: Access,
+    pub live: Live,
 }
 
 impl FromRef<Arc<App>> for Site {
@@ -61,6 +69,7 @@ impl FromRef<Arc<App>> for Site {
             evidence: app.evidence.clone(),
             clock: app.clock.clone(),
             access: app.access.clone(),
+            live: app.live.clone(),
         }
     }
 }
@@ -77,6 +86,8 @@ where
         .route("/runners", get(runners::show))
         .route("/runs/{job}", get(run::show))
         .route("/runs/{job}/evidence", get(run::evidence))
+        .route("/runs/{job}/live", get(live::show))
+        .route("/runs/{job}/visits/{place}", get(visits::show))
         .route("/service", get(service::show))
         .route("/sign-in", get(sign_in::begin))
         .route("/sign-in/callback", get(sign_in::finish))
@@ -93,7 +104,11 @@ where
         .route("/{owner}/{name}/calibration", get(calibration::show))
         .route("/{owner}/{name}/badge/{what}", get(badge::show))
         .route("/{owner}/{name}/history", get(history::show))
+        .route("/{owner}/{name}/history/together", get(history::together))
         .route("/{owner}/{name}/history.csv", get(history::csv))
+        .route("/{owner}/{name}/history.svg", get(history::svg))
+        .route("/{owner}/{name}/compare", get(compare::choose))
+        .route("/{owner}/{name}/compare/{range}", get(compare::show))
         .route("/{owner}/{name}/pull/{number}/story", get(story::show))
         .route("/{owner}/{name}/pull/{number}", get(pull::show))
         .merge(api::routes())

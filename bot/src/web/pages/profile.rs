@@ -3,7 +3,7 @@
 //! A flame graph has a script of its own in it, and its words are a stranger's functions. So it is no page of this site:
 //! its policy puts it into a sandbox, where it has no origin, and may load and send nothing.
 
-use super::access::{AtProfile, AtRun};
+use super::access::{AtPlace, AtRun};
 use super::error::PageError;
 use super::profile_view;
 use super::secure::OwnPolicy;
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 /// Evidence is unpacked whole to find a profile in it: so many at a time.
 const AT_ONCE: usize = 2;
-static DRAWING: Semaphore = Semaphore::const_new(AT_ONCE);
+pub(super) static DRAWING: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// Scripts and styles that are in the document itself, nothing else, and no origin to run them on.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -30,7 +30,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 pub async fn show(
     State(site): State<Site>,
-    AtProfile { run: AtRun { repository, job }, place, .. }: AtProfile,
+    AtPlace { run: AtRun { repository, job }, place, .. }: AtPlace,
 ) -> Page {
     let (id, number) = (job.id.clone(), job.number);
     let report = report(&site, &repository, job).await?;
@@ -39,7 +39,11 @@ pub async fn show(
 }
 
 /// The run's report, where it has one.
-async fn report(site: &Site, repository: &crate::pull::Repository, job: Job) -> Result<Report, PageError> {
+pub(super) async fn report(
+    site: &Site,
+    repository: &crate::pull::Repository,
+    job: Job,
+) -> Result<Report, PageError> {
     let mut connection = site.db.pool().acquire().await?;
     let loaded = runs::of_job(&mut connection, repository, job, site.clock.now_ms()).await?;
     match loaded.ok_or(PageError::NotFound)?.run.performance {
@@ -96,7 +100,7 @@ impl Wanted {
 /// `/runs/{job}/profile/{place}/{file}`: made from the stored evidence.
 pub async fn file(
     State(site): State<Site>,
-    AtProfile { run: AtRun { job, .. }, place, file }: AtProfile,
+    AtPlace { run: AtRun { job, .. }, place, file }: AtPlace,
 ) -> Result<Response, PageError> {
     let wanted = Wanted::named(&file).ok_or(PageError::NotFound)?;
     let digest = job.evidence.ok_or(PageError::NotFound)?;

@@ -99,11 +99,13 @@ fn judged(run: Run, job: Option<String>) -> Judged {
     let (commits, commits_left_out) = commits::view(&run.commits);
     let (table, rest) = match &run.performance {
         Performance::Done { report } => {
+            let rows = report.rows.iter().enumerate();
             let shown: Vec<_> =
-                report.rows.iter().filter(|row| row.verdict != Verdict::Equal).take(ROWS_MAX).collect();
+                rows.filter(|(_, row)| row.verdict != Verdict::Equal).take(ROWS_MAX).collect();
             let rest = report.rows.len() - shown.len();
+            let of = job.as_deref().unwrap_or_default();
             let table = (!shown.is_empty())
-                .then(|| Table::new("What changed or is undecided", &report.rows, shown.iter().copied()));
+                .then(|| Table::new("What changed or is undecided", of, &report.rows, shown.into_iter()));
             (table, rest)
         }
         _ => (None, 0),

@@ -28,13 +28,19 @@ pub struct Choice {
     refresh: String,
 }
 
+impl Choice {
+    fn refreshes(&self) -> bool {
+        self.refresh != "off"
+    }
+}
+
 pub async fn show(
     State(site): State<Site>,
     AtRun { repository, job }: AtRun,
     choice: Result<Query<Choice>, QueryRejection>,
 ) -> Result<Response, PageError> {
     if Kind::of(&job.spec) == Kind::Check {
-        return checks::show(&site, &repository, job).await;
+        return checks::show(&site, &repository, job, choice.unwrap_or_default().0.refreshes()).await;
     }
     let Query(choice) = choice.unwrap_or_default();
     let now_ms = site.clock.now_ms();
@@ -47,7 +53,7 @@ pub async fn show(
         (loaded, jobs::newest(&mut *connection, repository.id, number, &present).await?)
     };
     let summary = overview::job(&site.db, &id).await?.ok_or(PageError::NotFound)?;
-    let log = job_log::last(&site.db, &id, LOG_LINES).await?;
+    let log = job_log::ending(&site.db, &id, LOG_LINES).await?;
     // A commit of the default branch has several runs, none of which takes another's place.
     let newer = newest.map(|job| job.id).filter(|newest| *newest != id && number > 0);
     let facts = Facts {
@@ -60,7 +66,7 @@ pub async fn show(
         newer: newer.as_ref(),
         now_ms,
     };
-    let page = render(&run_view::page(&facts, Show::from_query(&choice.show), choice.refresh != "off"))?;
+    let page = render(&run_view::page(&facts, Show::from_query(&choice.show), choice.refreshes()))?;
     Ok(page.into_response())
 }
 

@@ -27,7 +27,8 @@ pub struct Facts<'a> {
     pub head: &'a Sha,
     pub loaded: &'a Loaded,
     pub summary: &'a JobSummary,
-    pub log: &'a [String],
+    /// Its last lines, with their numbers.
+    pub log: &'a [(i64, String)],
     /// The newest job of the present head, when that is another one.
     pub newer: Option<&'a JobId>,
     pub now_ms: i64,
@@ -108,15 +109,40 @@ pub struct RunPage {
     badges: Vec<Badge>,
     newer: Option<String>,
     times: Vec<Fact>,
-    /// Seconds, while the run is under way and the visitor wants it.
-    refresh: Option<u32>,
-    live: bool,
+    under_way: UnderWay,
     progress: Option<Progress>,
-    log: String,
     failed_output: Option<String>,
     report: Option<ReportView>,
     evidence: bool,
+    /// Both commits, by their whole ids.
+    compare: String,
     reproduce: String,
+}
+
+/// A job's log, and how the page follows the job while it is under way.
+pub struct UnderWay {
+    pub live: bool,
+    /// Whether the page follows it, which a visitor may not want.
+    pub follows: bool,
+    /// Without the script, the page renews itself by so many seconds.
+    pub refresh_seconds: u32,
+    pub job: String,
+    /// The last line's number, from which the script goes on.
+    pub after: i64,
+    pub log: String,
+}
+
+impl UnderWay {
+    pub fn new(job: &JobId, live: bool, refresh: bool, log: &[(i64, String)]) -> Self {
+        Self {
+            live,
+            follows: live && refresh,
+            refresh_seconds: REFRESH_SECONDS,
+            job: job.0.clone(),
+            after: log.last().map_or(0, |(number, _)| *number),
+            log: log.iter().map(|(_, line)| clean(line)).collect::<Vec<_>>().join("\n"),
+        }
+    }
 }
 
 struct Progress {
@@ -183,10 +209,9 @@ struct MissingView {
 pub fn page(facts: &Facts<'_>, show: Show, refresh: bool) -> RunPage {
     let run = &facts.loaded.run;
     let job = facts.summary;
-    let live = !job.state.ended();
     let digits = |sha: &Sha| sha.as_str()[..COMMIT_DIGITS].to_owned();
     let report = match &run.performance {
-        Performance::Done { report } => Some(report_view(report, show)),
+        Performance::Done { report } => Some(report_view(&job.id.0, report, show)),
         _ => None,
     };
     RunPage {
@@ -200,15 +225,14 @@ pub fn page(facts: &Facts<'_>, show: Show, refresh: bool) -> RunPage {
         badges: standing(job),
         newer: facts.newer.map(|id| id.0.clone()),
         times: times(job, facts.now_ms),
-        refresh: (live && refresh).then_some(REFRESH_SECONDS),
-        live,
+        under_way: UnderWay::new(&job.id, !job.state.ended(), refresh, facts.log),
         progress: progress(&run.performance),
-        log: facts.log.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n"),
         failed_output: match &run.performance {
             Performance::Failed { output, .. } if !output.trim().is_empty() => Some(clean(output)),
             _ => None,
         },
         evidence: facts.loaded.job.as_ref().is_some_and(|job| job.evidence.is_some()),
+        compare: format!("/{}/compare/{}...{}", facts.name, run.base, run.head),
         reproduce: format!("paceline review {}..{}", digits(&run.base), digits(&run.head)),
         report,
     }
@@ -250,7 +274,7 @@ fn times(job: &JobSummary, now_ms: i64) -> Vec<Fact> {
     facts
 }
 
-fn report_view(report: &Report, show: Show) -> ReportView {
+fn report_view(job: &str, report: &Report, show: Show) -> ReportView {
     let shown = report.rows.iter().filter(|row| show.takes(row)).count();
     let filters = Show::CHOICES
         .into_iter()
@@ -268,8 +292,9 @@ fn report_view(report: &Report, show: Show) -> ReportView {
     ReportView {
         table: Table::new(
             "Every benchmark and metric",
+            job,
             &report.rows,
-            report.rows.iter().filter(|row| show.takes(row)),
+            report.rows.iter().enumerate().filter(|(_, row)| show.takes(row)),
         ),
         shown,
         any: !report.rows.is_empty(),

@@ -23,6 +23,8 @@ pub struct Table {
 impl HtmlSafe for Table {}
 
 struct Row {
+    /// Where every visit is.
+    address: String,
     /// Only where the run has several suites.
     suite: Option<String>,
     benchmark: String,
@@ -41,21 +43,30 @@ struct Row {
 }
 
 impl Table {
-    /// `all` decides scale and columns, so that a filtered table reads like the whole one.
-    pub fn new<'a>(caption: &str, all: &[Comparison], shown: impl Iterator<Item = &'a Comparison>) -> Self {
+    /// `all` decides scale and columns, so that a filtered table reads like the whole one. Each row that is shown comes
+    /// with its place among them, by which its page is found.
+    pub fn new<'a>(
+        caption: &str,
+        job: &str,
+        all: &[Comparison],
+        shown: impl Iterator<Item = (usize, &'a Comparison)>,
+    ) -> Self {
         let scale = Scale::for_rows(all.iter());
         let several = all.first().is_some_and(|first| all.iter().any(|row| row.suite != first.suite));
         Self {
             caption: caption.into(),
             scale: format!("{:.0} %", scale.end * 100.0),
             equal: format::percent(EQUAL_WITHIN),
-            rows: shown.map(|row| view(row, scale, several)).collect(),
+            rows: shown
+                .map(|(place, row)| view(format!("/runs/{job}/visits/{place}"), row, scale, several))
+                .collect(),
         }
     }
 }
 
-fn view(row: &Comparison, scale: Scale, several: bool) -> Row {
+fn view(address: String, row: &Comparison, scale: Scale, several: bool) -> Row {
     Row {
+        address,
         suite: several.then(|| clean(&row.suite)),
         benchmark: clean(&row.benchmark.0),
         metric: row.metric.title(),
