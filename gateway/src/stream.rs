@@ -111,9 +111,8 @@ impl Stream {
     /// Hands over what was written and is still held here, as TLS may hold some.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            #[cfg(feature = "tls")]
-            Stream::Wire(Wire::Tls(stream)) => Pin::new(stream).poll_flush(cx),
-            _ => Poll::Ready(Ok(())),
+            Stream::Wire(wire) => Pin::new(wire).poll_flush(cx),
+            Stream::Served(_) | Stream::Asked(_) => Poll::Ready(Ok(())),
         }
     }
 
