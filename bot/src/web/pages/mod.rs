@@ -35,6 +35,7 @@ mod sign_in;
 mod spark;
 pub mod story;
 mod table;
+mod under_load;
 mod visits;
 mod visits_view;
 

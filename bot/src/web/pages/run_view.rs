@@ -3,6 +3,7 @@
 use super::headline::{self, Headline};
 use super::parts::{Badge, When, clean, standing};
 use super::table::Table;
+use super::under_load::{UnderLoad, under_load};
 use crate::db::overview::JobSummary;
 use crate::format;
 use crate::judgement::Performance;
@@ -190,6 +191,7 @@ struct ReportView {
     any: bool,
     filters: Vec<FilterLink>,
     profiles: Vec<ProfileView>,
+    scenarios: Vec<UnderLoad>,
     failures: Vec<FailureView>,
     one_sided: Vec<String>,
     identical: Vec<String>,
@@ -300,6 +302,7 @@ fn report_view(job: &str, report: &Report, show: Show) -> ReportView {
         any: !report.rows.is_empty(),
         filters,
         profiles: report.profiles.iter().enumerate().map(profile).collect(),
+        scenarios: report.scenarios.iter().map(under_load).collect(),
         failures: report.failures.iter().map(failure).collect(),
         one_sided: report
             .one_sided
