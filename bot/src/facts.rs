@@ -10,7 +10,7 @@ use crate::pull::{ChangedPath, Commit};
 use crate::repo_config;
 use crate::rust::{public_items, tokens};
 use perfsuite::model::Sha;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Commits of one change that are judged; beyond that reading fails, in words, and nothing passes unseen.
 const COMMITS_MAX: usize = 5_000;
@@ -145,7 +145,11 @@ fn claims(
         let (mut before, mut after) = (BTreeSet::new(), BTreeSet::new());
         let changed = history.changed_paths(merge_base, head)?;
         let sources = changed.paths.iter().filter(|changed| changed.path.ends_with(".rs"));
+        let mut packages = Packages { history, commit: merge_base, known: BTreeMap::new() };
         for source in sources.take(SOURCES_READ) {
+            if !packages.may_be_library(&source.path)? {
+                continue;
+            }
             for (commit, items) in [(merge_base, &mut before), (head, &mut after)] {
                 match history.blob_at(commit, &source.path, SOURCE_MAX_BYTES) {
                     Ok(Some(blob)) => items.extend(public_items(&String::from_utf8_lossy(&blob.bytes))),
@@ -157,6 +161,66 @@ fn claims(
         facts.gone = before.difference(&after).cloned().collect();
     }
     Ok(facts)
+}
+
+/// Packages of Cargo's, to tell libraries from programs: what is public in a program, nobody else can use.
+struct Packages<'a> {
+    history: &'a History,
+    commit: &'a Sha,
+    /// By directory, whether a library is in it; `None`: no package begins there.
+    known: BTreeMap<String, Option<bool>>,
+}
+
+impl Packages<'_> {
+    /// Where no package is found around a source, it may be one.
+    fn may_be_library(&mut self, path: &str) -> Result<bool, GitError> {
+        let mut directory = path;
+        while let Some((above, _)) = directory.rsplit_once('/') {
+            directory = above;
+            if let Some(library) = self.library_in(directory)? {
+                return Ok(library && is_library_source(&path[directory.len() + 1..]));
+            }
+        }
+        Ok(match self.library_in("")? {
+            Some(library) => library && is_library_source(path),
+            None => true,
+        })
+    }
+
+    fn library_in(&mut self, directory: &str) -> Result<Option<bool>, GitError> {
+        if let Some(known) = self.known.get(directory) {
+            return Ok(*known);
+        }
+        let at = |name: &str| match directory {
+            "" => name.to_owned(),
+            _ => format!("{directory}/{name}"),
+        };
+        let text = |name: &str| match self.history.blob_at(self.commit, &at(name), SOURCE_MAX_BYTES) {
+            Ok(blob) => Ok(blob.map(|blob| blob.bytes)),
+            Err(GitError::TooLarge { .. }) => Ok(Some(Vec::new())),
+            Err(error) => Err(error),
+        };
+        let found = match text("Cargo.toml")? {
+            None => None,
+            Some(manifest) => {
+                let manifest = String::from_utf8_lossy(&manifest);
+                let heading = |name: &str| manifest.lines().any(|line| line.trim() == name);
+                // A workspace's own manifest may be no package's.
+                match heading("[package]") {
+                    false => None,
+                    true => Some(heading("[lib]") || text("src/lib.rs")?.is_some()),
+                }
+            }
+        };
+        self.known.insert(directory.to_owned(), found);
+        Ok(found)
+    }
+}
+
+/// Whether a package's file can be part of its library, by Cargo's own places for everything else.
+fn is_library_source(path: &str) -> bool {
+    let others = ["tests/", "benches/", "examples/", "src/bin/"];
+    !others.iter().any(|place| path.starts_with(place)) && path != "src/main.rs" && path != "build.rs"
 }
 
 /// Which of the changed sources changed in their code, and which in their tests.

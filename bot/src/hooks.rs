@@ -4,6 +4,7 @@ use crate::error::UserError;
 use crate::git::History;
 use anyhow::Context;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -16,15 +17,14 @@ pub fn install(history: &History, program: &Path) -> anyhow::Result<Vec<PathBuf>
     let hooks = [("commit-msg", commit_msg(program)), ("pre-push", pre_push(program))];
     let places: Vec<PathBuf> = hooks.iter().map(|(name, _)| directory.join(name)).collect();
     for place in &places {
-        match fs::read_to_string(place) {
-            Ok(text) if !text.contains(MARK) => {
-                return Err(UserError::new(format!(
-                    "{} is a hook of your own; call `paceline` from it, or move it away",
-                    place.display()
-                ))
-                .into());
-            }
-            _ => {}
+        // Programs are hooks, too: what is no text is somebody's own as well.
+        let ours = match fs::read(place) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).contains(MARK),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        if !ours {
+            let words = "is a hook of your own; call `paceline` from it, or move it away";
+            return Err(UserError::new(format!("{} {words}", place.display())).into());
         }
     }
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;

@@ -4,8 +4,6 @@ use crate::app::App;
 use crate::db::{clocks, pulls, repositories};
 use crate::runs;
 
-/// The shortest target is a day.
-const AGE_MIN_MS: i64 = 24 * 3_600 * 1_000;
 /// Pull requests looked at in one round; the rest follows in the next.
 const ROUND_MAX: i64 = 200;
 
@@ -13,7 +11,7 @@ const ROUND_MAX: i64 = 200;
 pub async fn once(app: &App) -> anyhow::Result<usize> {
     let now_ms = app.clock.now_ms();
     let mut reminded = 0;
-    for (id, number, opened_ms) in clocks::waiting(&app.db, now_ms - AGE_MIN_MS, ROUND_MAX).await? {
+    for (id, number, opened_ms) in clocks::waiting(&app.db, now_ms, ROUND_MAX).await? {
         let stages = clocks::get(app.db.pool(), id, number, opened_ms).await?;
         if !stages.is_some_and(|stages| stages.overdue(now_ms)) {
             continue;

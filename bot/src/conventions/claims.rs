@@ -162,6 +162,8 @@ fn links(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::fixtures;
+    use perfsuite::model::{BenchmarkId, Comparison, Metric, OneSided};
 
     fn commit(message: &str) -> Commit {
         Commit {
@@ -195,6 +197,63 @@ mod tests {
             assert_eq!(told(&[message], &none, &[], described), "", "{message} {described}");
         }
         assert!(told(&["fix: x # y"], &none, &[], "#one").contains("links no issue"));
+    }
+
+    fn found(messages: &[&str], changed: &[&str], report: &Report) -> String {
+        let commits: Vec<Commit> = messages.iter().map(|message| commit(message)).collect();
+        let changed: Vec<String> = changed.iter().map(|path| (*path).to_owned()).collect();
+        let waiting = waiting(&commits, &changed, &ClaimsConfig::default());
+        let claims = waiting.map(|waiting| measured(&waiting, report)).unwrap_or_default();
+        claims.into_iter().map(|claim| claim.message).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn perf_wants_a_gain() {
+        let equal = fixtures::report(fixtures::equal_rows());
+        let mut faster = equal.clone();
+        faster.rows.push(fixtures::row("fast", Metric::Time, 10.0, -0.1, 0.01));
+        let mut fewer = equal.clone();
+        let counted = fixtures::row("fewer", Metric::Instructions, 1e6, -0.02, 0.0);
+        fewer.rows.push(Comparison { certainty: Certainty::InstructionChange, ..counted });
+        let told = found(&["perf: x"], &[], &equal);
+        assert!(told.contains("says `perf`") && told.contains("none got faster"), "{told}");
+        let mut undecided = equal.clone();
+        undecided.rows.push(fixtures::row("open", Metric::Time, 10.0, 0.01, 0.05));
+        assert!(found(&["perf: x"], &[], &undecided).contains("(1 could not be decided)"));
+        for (messages, report) in
+            [(&["perf: x"], &faster), (&["perf: x"], &fewer), (&["feat: x"], &equal), (&["perf: x"], &none())]
+        {
+            assert_eq!(found(messages, &[], report), "", "{messages:?}");
+        }
+    }
+
+    fn none() -> Report {
+        fixtures::report(Vec::new())
+    }
+
+    #[test]
+    fn a_benchmark_that_goes_or_changes_with_a_slowdown_is_told() {
+        let gone = |other_name: Option<&str>| OneSided {
+            suite: "routing".into(),
+            benchmark: BenchmarkId("route/match/1".into()),
+            side: Side::Base,
+            other_name: other_name.map(|name| BenchmarkId(name.into())),
+        };
+        let mut slower = fixtures::regressed();
+        slower.one_sided = vec![gone(None)];
+        let benches = ["gateway/benches/route.rs", "src/lib.rs"];
+        let told = found(&["feat: x"], &benches, &slower);
+        assert!(told.contains("gets slower where these benchmarks are taken out: `route/match/1`"), "{told}");
+        assert!(
+            told.contains("benchmarks' own code is changed: `gateway/benches/route.rs`."),
+            "only what is a bench: {told}"
+        );
+        slower.one_sided = vec![gone(Some("route/match/one"))];
+        assert!(!found(&["feat: x"], &benches, &slower).contains("taken out"), "a new name is no loss");
+        let mut equal = fixtures::report(fixtures::equal_rows());
+        equal.one_sided = vec![gone(None)];
+        assert_eq!(found(&["feat: x"], &benches, &equal), "", "without a slowdown nobody gains by it");
+        assert_eq!(found(&["feat: x"], &["src/lib.rs"], &slower), "");
     }
 
     #[test]

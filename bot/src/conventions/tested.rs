@@ -1,7 +1,6 @@
 //! Changed code wants changed tests. Pure.
 
 use crate::repo_config::TestsConfig;
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::collections::BTreeSet;
 
 /// A changed file of Rust's, looked into.
@@ -23,7 +22,7 @@ pub struct Coverage {
 
 /// A source counts as tested when its own inline tests changed, or any test of its package did.
 pub fn judge(changed: &[String], rust: &[RustChange], config: &TestsConfig) -> Coverage {
-    let (sources, tests) = (globs(&config.source), globs(&config.tests));
+    let (sources, tests) = config.globs();
     let looked_into = |path: &str| rust.iter().find(|change| change.path == path);
     let with_tests: BTreeSet<&str> = changed
         .iter()
@@ -53,15 +52,6 @@ fn package_of(path: &str) -> &str {
         at += part.len() + 1;
     }
     ""
-}
-
-/// Globs were checked when the file was read; one that fails all the same matches nothing.
-fn globs(patterns: &[String]) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for glob in patterns.iter().filter_map(|pattern| Glob::new(pattern).ok()) {
-        set.add(glob);
-    }
-    set.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
 #[cfg(test)]

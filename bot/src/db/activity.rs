@@ -166,11 +166,12 @@ pub async fn impact<'e, E: Executor<'e, Database = Any>>(
                 c.estimate AS estimate, c.verdict AS verdict, j.id AS job
          FROM pull_requests p
          JOIN jobs j ON j.repository_id = p.repository_id AND j.number = p.number AND j.head_sha = p.head_sha
-              AND j.state = 'done'
+              AND j.state = 'done' AND j.kind = 'measure'
          JOIN comparisons c ON c.job_id = j.id AND c.certainty = 'confirmed' AND c.verdict IN ('slower', 'faster')
          WHERE p.repository_id = $1 AND LOWER(p.author) = $2
            AND j.created_ms = (SELECT MAX(n.created_ms) FROM jobs n WHERE n.repository_id = p.repository_id
-                               AND n.number = p.number AND n.head_sha = p.head_sha AND n.state = 'done')
+                               AND n.number = p.number AND n.head_sha = p.head_sha AND n.state = 'done'
+                               AND n.kind = 'measure')
          ORDER BY p.number DESC, c.suite, c.benchmark, c.metric LIMIT $3",
     )
     .bind(repository.0)

@@ -113,16 +113,18 @@ pub async fn get<'e, E: Executor<'e, Database = Any>>(
     .transpose()
 }
 
-/// Open pull requests that may have missed a target and of which nobody was reminded.
-pub async fn waiting(db: &Db, opened_before_ms: i64, limit: i64) -> sqlx::Result<Vec<(RepoId, u64, i64)>> {
+/// Open pull requests that have missed a target ([`Stages::overdue`] says which) and of which nobody was reminded.
+pub async fn waiting(db: &Db, now_ms: i64, limit: i64) -> sqlx::Result<Vec<(RepoId, u64, i64)>> {
     let rows = sqlx::query(
         "SELECT c.repository_id, c.number, p.opened_ms FROM clocks c
          JOIN pull_requests p ON p.repository_id = c.repository_id AND p.number = c.number
          JOIN repositories r ON r.id = c.repository_id AND r.inactive IS NULL
          WHERE c.reminded_ms IS NULL AND c.ended_ms IS NULL AND c.approved_ms IS NULL AND p.state = 'open' AND p.draft = 0
-           AND p.opened_ms < $1 ORDER BY p.opened_ms LIMIT $2",
+           AND ((c.responded_ms IS NULL AND c.triage_days > 0 AND p.opened_ms < $1 - c.triage_days * 86400000)
+                OR (c.review_days > 0 AND p.opened_ms < $1 - c.review_days * 86400000))
+         ORDER BY p.opened_ms LIMIT $2",
     )
-    .bind(opened_before_ms)
+    .bind(now_ms)
     .bind(limit)
     .fetch_all(db.pool())
     .await?;

@@ -3,7 +3,6 @@
 use super::inline;
 use crate::git::{Content, Entry, GitError, History, Snapshot};
 use crate::repo_config::TestsConfig;
-use globset::{Glob, GlobSet, GlobSetBuilder};
 
 /// A source file that is larger is left alone.
 const SOURCE_MAX_BYTES: usize = 4 << 20;
@@ -22,7 +21,7 @@ pub fn graft(
     head: &Snapshot,
     config: &TestsConfig,
 ) -> Result<Option<Graft>, GitError> {
-    let (tests, sources) = (globs(&config.tests), globs(&config.source));
+    let (sources, tests) = config.globs();
     let mut files = base.clone();
     let mut paths = Vec::new();
     for (path, entry) in &head.files {
@@ -79,15 +78,6 @@ fn put(snapshot: &mut Snapshot, path: &str, entry: Entry) {
         snapshot.files.remove(&path[..at]);
     }
     snapshot.files.insert(path.to_owned(), entry);
-}
-
-/// Globs were checked when the file was read; one that fails all the same matches nothing.
-fn globs(patterns: &[String]) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for glob in patterns.iter().filter_map(|pattern| Glob::new(pattern).ok()) {
-        set.add(glob);
-    }
-    set.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
 #[cfg(test)]

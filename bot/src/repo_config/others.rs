@@ -1,6 +1,7 @@
 //! `[tests]`, `[reviews]`, `[claims]`, `[labels]`, `[contributors]`.
 
 use crate::judgement::{Habits, Level};
+use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,14 @@ pub struct TestsConfig {
     pub habits: Habits,
     /// Commands that must pass on the merge result.
     pub check: Vec<TestCheck>,
+}
+
+impl TestsConfig {
+    /// Of sources and of tests. Globs were checked when the file was read; what fails all the same matches nothing.
+    pub fn globs(&self) -> (GlobSet, GlobSet) {
+        let of = |patterns| super::select::globs(patterns).unwrap_or_else(GlobSet::empty);
+        (of(&self.source), of(&self.tests))
+    }
 }
 
 impl Default for TestsConfig {

@@ -165,6 +165,45 @@ async fn a_tree_that_explodes_is_refused_in_words() {
     world.server.stop().await;
 }
 
+/// A few KiB of git that are a file of many MiB, as code, as text and as the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_explode_are_looked_at_from_outside() {
+    const BYTES: usize = 48 << 20;
+    let owners = vec![(".github/CODEOWNERS", "* @bob\n")];
+    let world = World::new(On::Sqlite, Wishes { files: owners, ..Wishes::default() }).await;
+    let head = plant(&world, b"refactor: explode\n", |git, tree| {
+        let bomb = blob(git, &vec![b'\n'; BYTES]);
+        let file = i32::from(FileMode::Blob);
+        for name in ["bomb.rs", "Cargo.toml", "CODEOWNERS"] {
+            tree.insert(name, bomb, file).unwrap();
+        }
+        let mut github = git.treebuilder(None).unwrap();
+        github.insert("paceline.toml", bomb, file).unwrap();
+        let github = github.write().unwrap();
+        tree.insert(".github", github, i32::from(FileMode::Tree)).unwrap();
+    });
+    let packed: u64 = walk(world.github.git_dir(world.repository).unwrap().join("objects").as_path());
+    assert!(packed < 4 << 20, "it is a bomb: {packed} bytes");
+    let number = world.open_pull_as_it_is();
+    world.pull_event(number, "opened").await;
+    let check = concluded(&world, "paceline/commits", &head).await;
+    assert_eq!(check.conclusion.as_deref(), Some("success"), "{}", check.summary);
+    assert!(check.summary.contains("cannot be read as it is proposed"), "{}", check.summary);
+    let reviews = concluded(&world, "paceline/reviews", &head).await;
+    assert!(reviews.summary.contains("`bomb.rs`"), "the base's owners count: {}", reviews.summary);
+    world.server.stop().await;
+}
+
+/// Bytes of all files below.
+fn walk(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let size = |entry: std::fs::DirEntry| match entry.file_type().unwrap().is_dir() {
+        true => walk(&entry.path()),
+        false => entry.metadata().unwrap().len(),
+    };
+    entries.map(size).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_commits_and_long_messages_are_judged_or_said() {
     let world = World::new(On::Sqlite, Wishes::default()).await;

@@ -146,3 +146,63 @@ fn a_review_of_commits_alone_ends_with_its_code() {
     let nowhere = review(&["no-such..branch"]);
     assert_eq!(nowhere.status.code(), Some(2));
 }
+
+/// What a commit's type says is held against what it does to the public items of libraries, as `git` has them.
+#[test]
+fn a_refactoring_that_takes_something_away_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"])
+            .args(arguments)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let source = "pub fn gone() {}\npub enum Kind { One, Two }\npub trait Does { fn it(&self); }\n";
+    git(&["init", "-q", "-b", "main"]);
+    write("Cargo.toml", "[workspace]\nmembers = [\"library\", \"program\"]\n");
+    for (name, file) in [("library", "lib.rs"), ("program", "main.rs")] {
+        write(&format!("{name}/Cargo.toml"), &format!("[package]\nname = \"{name}\"\n"));
+        write(&format!("{name}/src/{file}"), "mod inner;\n");
+        write(&format!("{name}/src/inner.rs"), source);
+    }
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "feat: start"]);
+    let claims = |path: &str, text: &str, message: &str| {
+        git(&["checkout", "-q", "-B", "topic", "main"]);
+        write(path, text);
+        git(&["commit", "-q", "-a", "-m", message]);
+        let mut review = paceline(&["review", "main..topic", "--no-measure", "--format", "json", "--repo"]);
+        let output = review.arg(dir.path()).output().unwrap();
+        let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        run["commits"]["claims"].to_string()
+    };
+    let without_fn = source.replace("pub fn gone() {}\n", "");
+    for (text, named) in [
+        (without_fn.clone(), "`fn gone ( )`"),
+        (source.replace("One, Two", "One"), "`enum Kind :: Two`"),
+        (source.replace("&self", "&mut self"), "`trait Does :: fn it ( & self )`"),
+    ] {
+        let told = claims("library/src/inner.rs", &text, "refactor: tidy");
+        assert!(told.contains("says `refactor` without `!`") && told.contains(named), "{named} in {told}");
+    }
+    for (path, text, message) in [
+        ("library/src/inner.rs", &without_fn, "refactor!: tidy"),
+        ("library/src/inner.rs", &without_fn, "refactor: tidy\n\nBREAKING CHANGE: gone is gone"),
+        (
+            "library/src/inner.rs",
+            &source.replace("{ One, Two }", "{\n    One,\n    Two,\n}"),
+            "refactor: tidy",
+        ),
+        ("program/src/inner.rs", &without_fn, "refactor: tidy"),
+    ] {
+        assert_eq!(claims(path, text, message), "null", "{path} {message}");
+    }
+}

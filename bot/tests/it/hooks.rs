@@ -55,8 +55,10 @@ fn hooks_stop_what_a_check_run_would() {
     // Made anew without a word; somebody's own is left alone.
     assert!(paceline(&["review", "--install-hooks"]).current_dir(at).output().unwrap().status.success());
     let hook = at.join(".git/hooks/pre-push");
-    std::fs::write(&hook, "#!/bin/sh\n").unwrap();
-    let refused = paceline(&["review", "--install-hooks"]).current_dir(at).output().unwrap();
-    assert_eq!((refused.status.code(), words(&refused).trim_end().lines().count()), (Some(2), 1));
-    assert_eq!(std::fs::read_to_string(&hook).unwrap(), "#!/bin/sh\n");
+    for own in [b"#!/bin/sh\n".as_slice(), b"\x7fELF\xff\xfe a program"] {
+        std::fs::write(&hook, own).unwrap();
+        let refused = paceline(&["review", "--install-hooks"]).current_dir(at).output().unwrap();
+        assert_eq!((refused.status.code(), words(&refused).trim_end().lines().count()), (Some(2), 1));
+        assert_eq!(std::fs::read(&hook).unwrap(), own);
+    }
 }

@@ -56,6 +56,32 @@ fn the_answer_has_the_fields_of_the_contract() {
 }
 
 #[test]
+fn a_cycle_of_teams_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write(dir, "OWNERS", "* @org/a\n/alone @org/self\n");
+    write(dir, "changed", "x\nalone\n");
+    write(
+        dir,
+        "teams.json",
+        r#"{"org/a": ["org/b"], "org/b": ["bob", "org/c"], "org/c": ["org/a", "carol"], "org/self": ["org/self"]}"#,
+    );
+    let (found, words) = answer(dir, &["--teams", "teams.json", "--author", "zoe", "--count", "2"]);
+    assert_eq!(
+        found,
+        json!({
+            "short": [
+                {"path": "x", "have": 0, "need": 2, "candidates": ["bob", "carol"]},
+                {"path": "alone", "have": 0, "need": 2, "candidates": []},
+            ],
+            "smallest_set": ["bob", "carol"],
+            "impossible": ["alone"],
+        })
+    );
+    assert_eq!(words, "");
+}
+
+#[test]
 fn what_github_skips_is_told_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "OWNERS", "* @a @b\n!x @c\n[a] @d\nq @org/team\n");

@@ -10,6 +10,7 @@ on_both!(
     every_file_wants_two_owners_and_the_author_is_none_of_them,
     a_rebase_keeps_approvals_and_a_change_drops_only_its_own_files,
     teams_that_cannot_be_read_are_told,
+    teams_of_each_other_are_asked_once,
     where_nobody_owns_anything_nothing_is_asked,
 );
 
@@ -157,6 +158,22 @@ async fn teams_that_cannot_be_read_are_told(on: On) {
     world.github.grant(world.installation, "members", Some("read"));
     world.pull_event(number, "edited").await;
     check(&world, &head, "1 file lacks approvals; waiting for carol, erin").await;
+}
+
+/// GitHub tells the members of teams within a team as its own; two that hold each other have the same.
+async fn teams_of_each_other_are_asked_once(on: On) {
+    let owners = "* @acme/core\nsrc/ @acme/core @acme/inner\n";
+    let world = world(on, owners, "[reviews]\nlevel = 'error'").await;
+    for team in ["core", "inner"] {
+        world.github.set_team("acme", team, &["carol", "erin", "alice", "acme/core", "acme/inner"]);
+    }
+    let head = push(&world, "feat: x", &[("src/a.rs", "1\n"), ("README.md", "2\n")]);
+    let number = world.open_pull_as_it_is();
+    world.pull_event(number, "opened").await;
+    check(&world, &head, "2 files lack approvals; waiting for carol, erin").await;
+    review(&world, number, "erin", "APPROVED").await;
+    check(&world, &head, "2 files lack approvals; waiting for carol").await;
+    world.server.stop().await;
 }
 
 async fn where_nobody_owns_anything_nothing_is_asked(on: On) {

@@ -7,8 +7,6 @@ use std::fmt;
 
 /// A file of teams: 100,000 members of 20 bytes, and room.
 pub const TEAMS_MAX_BYTES: usize = 16 << 20;
-/// Teams within teams. GitHub's own nesting is far shallower.
-const DEPTH_MAX: usize = 64;
 
 /// A person's login (or address) as it was written; equal whatever its case.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -113,18 +111,19 @@ impl Teams {
     pub fn people(&self, owners: &[Owner]) -> BTreeSet<Login> {
         let mut people = BTreeSet::new();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
-        let mut waiting: Vec<(String, usize)> = Vec::new();
+        // Each team is looked into once, so that a cycle ends and a deep nesting loses nobody.
+        let mut waiting: Vec<String> = Vec::new();
         for owner in owners {
             match owner {
                 Owner::Person(name) => {
                     people.insert(Login::new(name));
                 }
-                Owner::Team(name) => waiting.push((key(name), 0)),
+                Owner::Team(name) => waiting.push(key(name)),
             }
         }
-        while let Some((team, depth)) = waiting.pop() {
+        while let Some(team) = waiting.pop() {
             let Some((name, members)) = self.of(&team) else { continue };
-            if depth > DEPTH_MAX || !seen.insert(name) {
+            if !seen.insert(name) {
                 continue;
             }
             for member in members {
@@ -132,7 +131,7 @@ impl Teams {
                     Member::Person(login) => {
                         people.insert(login.clone());
                     }
-                    Member::Team(team) => waiting.push((team.clone(), depth + 1)),
+                    Member::Team(team) => waiting.push(team.clone()),
                 }
             }
         }

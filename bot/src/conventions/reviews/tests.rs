@@ -49,6 +49,25 @@ fn two_owners_and_never_the_author() {
 }
 
 #[test]
+fn a_cycle_of_teams_has_the_members_of_all_of_them() {
+    let teams =
+        r#"{"o/a": ["p", "o/b"], "o/b": ["q", "o/c"], "o/c": ["@o/a", "r", "o/c"], "o/self": ["o/self"]}"#;
+    for owners in ["* @o/a\n", "* @o/b\n", "* @o/c @o/a @o/b\n"] {
+        check(&answer(owners, teams, &["x"], &["q"], "p", 2), &["x 1/2 r"], "r", "");
+    }
+    // Nobody is behind a team that has only itself.
+    check(&answer("* @o/self\n", teams, &["x"], &[], "z", 2), &["x 0/2 "], "", "x");
+}
+
+#[test]
+fn teams_within_teams_lose_nobody_however_deep() {
+    let depth = 5_000;
+    let chain: Vec<String> = (0..depth).map(|n| format!("\"o/t{n}\": [\"o/t{}\"]", n + 1)).collect();
+    let teams = format!("{{{}, \"o/t{depth}\": [\"p\", \"q\"]}}", chain.join(", "));
+    check(&answer("* @o/t0\n", &teams, &["x"], &["q"], "z", 2), &["x 1/2 p"], "p", "");
+}
+
+#[test]
 fn nothing_is_asked_for_files_without_owners() {
     let missing = answer("/a/ @a\n/a/b\n", "{}", &["a/b", "a/b/c", "x"], &[], "z", 2);
     check(&missing, &[], "", "");
