@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Grows with every change of the rules by which the same facts are judged otherwise.
-pub const RULES: u32 = 1;
+pub const RULES: u32 = 2;
 
 /// What was judged, beside what git has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

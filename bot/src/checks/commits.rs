@@ -13,6 +13,9 @@ use askama::Template;
 
 pub const COMMITS: &str = "paceline/commits";
 
+/// Of one claim: what a configuration would have done to many pull requests takes several lines.
+const CLAIM_MAX_GRAPHEMES: usize = 1_500;
+
 /// Annotations of one check run: further ones are counted in the summary. Several requests of 50 carry them.
 pub const ANNOTATIONS_MAX: usize = 500;
 
@@ -47,7 +50,7 @@ pub fn commits_check(run: &Run, details: &str) -> CheckRun {
         base: run.base.short(),
         landing: commits.landing.as_ref().and_then(landing),
         squashed: commits.squash_that_counts().is_some(),
-        claims: commits.claims.iter().map(|claim| prose(&claim.message, LINE_MAX_GRAPHEMES)).collect(),
+        claims: commits.claims.iter().map(|claim| prose(&claim.message, CLAIM_MAX_GRAPHEMES)).collect(),
     };
     CheckRun {
         annotations: all.into_iter().take(ANNOTATIONS_MAX).collect(),

@@ -79,7 +79,11 @@ async fn a_verdict_is_replayed_byte_for_byte(on: On) {
     let output = texts(&guid);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("byte for byte") && said.contains("by rules 1 and no configuration"), "{said}");
+    assert!(
+        said.contains("byte for byte")
+            && said.contains(&format!("by rules {} and no configuration", bot::dossier::RULES)),
+        "{said}"
+    );
     let made: Vec<Value> = String::from_utf8(output.stdout)
         .unwrap()
         .lines()
