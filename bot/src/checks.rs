@@ -25,6 +25,9 @@ use perfsuite::model::{Report, Side};
 pub const PERFORMANCE: &str = "paceline/performance";
 pub const CONFIG: &str = "paceline/config";
 
+/// The names of all check runs.
+pub const ALL: [&str; 5] = [COMMITS, TESTS, REVIEWS, PERFORMANCE, CONFIG];
+
 /// The identifier of the button that allows a fork's head to run.
 pub const RUN_ACTION: &str = "run";
 

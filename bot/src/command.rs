@@ -6,8 +6,12 @@ use perfsuite::model::Sha;
 const COMMENT_MAX_CHARS: usize = 10_000;
 /// A reason is a sentence or two.
 const REASON_MAX_CHARS: usize = 500;
+/// Of what was not understood, so much is repeated.
+const UNKNOWN_MAX_CHARS: usize = 100;
 /// Names of suites have at most 60.
 const SUITE_MAX_CHARS: usize = 61;
+/// Longer than any benchmark's, tag's or branch's name that people write.
+const NAME_MAX_CHARS: usize = 250;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -18,6 +22,19 @@ pub enum Command {
     /// Measure the head again: one suite, or what the configuration names.
     Bench {
         suite: Option<String>,
+    },
+    /// Measure the head against another commit than its merge base: one suite, or what the configuration names.
+    Against {
+        suite: Option<String>,
+        name: String,
+    },
+    /// Show where the time of a benchmark goes: this one, or what changed most.
+    Profile {
+        benchmark: Option<String>,
+    },
+    /// Find the commit of the pull request that changed a benchmark.
+    Bisect {
+        benchmark: Option<String>,
     },
     /// Measure the head again, and run its checks again.
     Retry,
@@ -40,6 +57,9 @@ pub const HELP: &str = "\
 |---|---|
 | `/paceline run SHA` | allow this head of a fork's pull request to run; refused when the head has moved |
 | `/paceline bench [SUITE]` | measure the head again: every suite, or this one, whatever changed |
+| `/paceline bench [SUITE] against REF` | the same against a tag, a branch, a commit or `latest-release`; told in an answer of its own |
+| `/paceline profile [BENCHMARK]` | show where the time of a benchmark goes, on base and head: this one, or what changed most |
+| `/paceline bisect [BENCHMARK]` | find the commit of this pull request that changed a benchmark |
 | `/paceline retry` | measure the head and run the repository's own checks again |
 | `/paceline cancel` | stop what runs or waits for this pull request |
 | `/paceline accept REASON` | take this head's slowdown: it blocks no more, and the reason is kept |
@@ -65,17 +85,32 @@ pub fn parse(comment: &str) -> Option<Command> {
                 Err(_) => Command::Unknown { text: format!("run {sha}") },
             },
             ["bench"] => Command::Bench { suite: None },
-            ["bench", suite] => Command::Bench { suite: Some(suite.chars().take(SUITE_MAX_CHARS).collect()) },
+            ["bench", "against", name] => Command::Against { suite: None, name: cut(name, NAME_MAX_CHARS) },
+            ["bench", suite, "against", name] => {
+                Command::Against { suite: Some(cut(suite, SUITE_MAX_CHARS)), name: cut(name, NAME_MAX_CHARS) }
+            }
+            ["bench", suite] => Command::Bench { suite: Some(cut(suite, SUITE_MAX_CHARS)) },
+            // Names of benchmarks may have spaces.
+            ["profile", name @ ..] => Command::Profile { benchmark: name_of(name) },
+            ["bisect", name @ ..] => Command::Bisect { benchmark: name_of(name) },
             ["retry"] => Command::Retry,
             ["cancel"] => Command::Cancel,
             ["accept", reason @ ..] if !reason.is_empty() => {
-                Command::Accept { reason: reason.join(" ").chars().take(REASON_MAX_CHARS).collect() }
+                Command::Accept { reason: cut(&reason.join(" "), REASON_MAX_CHARS) }
             }
             [] | ["help"] => Command::Help,
-            _ => Command::Unknown { text: words.join(" ").chars().take(100).collect() },
+            _ => Command::Unknown { text: cut(&words.join(" "), UNKNOWN_MAX_CHARS) },
         });
     }
     None
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+fn name_of(words: &[&str]) -> Option<String> {
+    (!words.is_empty()).then(|| cut(&words.join(" "), NAME_MAX_CHARS))
 }
 
 #[cfg(test)]
@@ -88,6 +123,20 @@ mod tests {
         let sha = "0123456789abcdef0123456789abcdef01234567";
         check("/paceline bench", Some(Command::Bench { suite: None }));
         check("/paceline bench routing", Some(Command::Bench { suite: Some("routing".into()) }));
+        let against = |suite: Option<&str>, name: &str| {
+            Some(Command::Against { suite: suite.map(Into::into), name: name.into() })
+        };
+        check("/paceline bench against v1.2", against(None, "v1.2"));
+        check("/paceline bench routing against feature/x", against(Some("routing"), "feature/x"));
+        check("/paceline bench against", Some(Command::Bench { suite: Some("against".into()) }));
+        check("/paceline bench a against b c", Some(Command::Unknown { text: "bench a against b c".into() }));
+        check("/paceline profile", Some(Command::Profile { benchmark: None }));
+        check(
+            "/paceline profile route/match 1",
+            Some(Command::Profile { benchmark: Some("route/match 1".into()) }),
+        );
+        check("/paceline bisect", Some(Command::Bisect { benchmark: None }));
+        check("/paceline bisect parse", Some(Command::Bisect { benchmark: Some("parse".into()) }));
         check("thanks!\r\n/paceline retry\r\n", Some(Command::Retry));
         check(&format!("/paceline run {sha}"), Some(Command::Run { head: sha.parse().unwrap() }));
         check("/paceline run 0123456", Some(Command::Unknown { text: "run 0123456".into() }));

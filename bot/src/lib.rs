@@ -22,6 +22,7 @@ pub mod demo;
 pub mod disk;
 pub mod dossier;
 pub mod drift;
+pub mod errands;
 pub mod error;
 pub mod event;
 pub mod evidence;

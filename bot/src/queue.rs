@@ -99,21 +99,24 @@ pub enum Purpose {
     Overlap,
     /// One comparison of a search for the commit that changed a benchmark.
     Bisect,
+    /// Part of what somebody asked for by a command.
+    Asked,
 }
 
 impl Purpose {
-    pub const ALL: [Purpose; 6] = [
+    pub const ALL: [Purpose; 7] = [
         Purpose::Pull,
         Purpose::Group,
         Purpose::Parent,
         Purpose::Reference,
         Purpose::Overlap,
         Purpose::Bisect,
+        Purpose::Asked,
     ];
 
     /// Of a repository's history: one at a time.
     pub fn of_history(self) -> bool {
-        !matches!(self, Purpose::Pull | Purpose::Group)
+        !matches!(self, Purpose::Pull | Purpose::Group | Purpose::Asked)
     }
 
     pub fn as_str(self) -> &'static str {
@@ -124,6 +127,7 @@ impl Purpose {
             Purpose::Reference => "reference",
             Purpose::Overlap => "overlap",
             Purpose::Bisect => "bisect",
+            Purpose::Asked => "asked",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::db::{deliveries, jobs};
+use crate::errands;
 use crate::reminders;
 use crate::runs;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub async fn once(app: &App) -> anyhow::Result<()> {
         runs::republish_job(app, &job).await?;
         app.wake.jobs.notify_waiters();
     }
+    errands::once(app).await?;
     reminders::once(app).await?;
     Ok(())
 }

@@ -156,6 +156,7 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
                 seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
                 all: args.all || plan.all,
                 checks: None,
+                focus: None,
             };
             measured(&repository, spec, args.sandbox)?
         }
@@ -211,6 +212,7 @@ fn checked(
             seed: 0,
             all: false,
             checks: Some(trial.spec),
+            focus: None,
         },
         repository,
         work_dir: work.path().join("work"),

@@ -5,8 +5,8 @@ use crate::db::jobs::{Job, Kind};
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
 use crate::db::{
-    Tx, acceptances, activity, clocks, dossiers, history_commits, jobs, opt_outs, repositories, runners,
-    writes,
+    Tx, acceptances, activity, clocks, dossiers, errands, history_commits, jobs, opt_outs, repositories,
+    runners, writes,
 };
 use crate::disk;
 use crate::dossier::{self, Scene};
@@ -80,9 +80,19 @@ async fn of_history(on: &mut AnyConnection, repository: &Repository, job: &Job) 
         Purpose::Overlap => "a new reference against the one before it",
         Purpose::Bisect => "searching for a change",
         Purpose::Group => "a merge queue's group",
+        Purpose::Asked => "as somebody asked",
         Purpose::Pull | Purpose::Parent => "against its parent",
     };
-    let subject = commit.as_ref().map_or(job.head.short(), |commit| commit.subject.as_str());
+    let errand = match job.purpose {
+        Purpose::Asked => errands::of_job(&mut *on, &job.id).await?,
+        _ => None,
+    };
+    let of_pull = errand.map(|errand| format!("{} of pull request #{}", job.head.short(), errand.number));
+    let subject = match (&of_pull, &commit) {
+        (Some(of_pull), _) => of_pull.as_str(),
+        (None, Some(commit)) => commit.subject.as_str(),
+        (None, None) => job.head.short(),
+    };
     Ok(PullRow {
         repository: repository.id,
         pull: PullRequest {
@@ -394,8 +404,8 @@ pub async fn republish_job(app: &App, job: &Job) -> anyhow::Result<()> {
             app.wake.writes.notify_one();
             Ok(())
         }
-        // They have pages, and nothing on GitHub.
-        Purpose::Parent | Purpose::Reference | Purpose::Overlap | Purpose::Bisect => Ok(()),
+        // They have pages, and nothing on GitHub before their end.
+        Purpose::Parent | Purpose::Reference | Purpose::Overlap | Purpose::Bisect | Purpose::Asked => Ok(()),
     }
 }
 

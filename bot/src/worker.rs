@@ -306,11 +306,16 @@ async fn put(app: &App, write: &Write) -> anyhow::Result<i64> {
         }
         Outgoing::Reply { number, to, body } => {
             let marker = comment::reply_marker(*to);
-            match github.find_comment(&repository, *number, &marker).await? {
-                Some(id) => id,
+            let body = format!("{marker}\n{body}");
+            let known = match write.remote_id {
+                Some(id) => Some(id),
+                None => github.find_comment(&repository, *number, &marker).await?,
+            };
+            match known {
+                Some(id) => github.update_comment(&repository, id, &body).await.map(|()| id)?,
                 None => {
                     still_ours(app, write).await?;
-                    github.create_comment(&repository, *number, &format!("{marker}\n{body}")).await?
+                    github.create_comment(&repository, *number, &body).await?
                 }
             }
         }

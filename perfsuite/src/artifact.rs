@@ -45,9 +45,18 @@ pub struct Task<'a> {
     /// Where builds and dependencies are kept from job to job.
     pub cache: PathBuf,
     pub linking: Linking,
+    pub keep: Keep,
     /// Whose cache is used: what one repository's builds leave there, no other repository's meet.
     pub repository_name: &'a str,
     pub limits: Limits,
+}
+
+/// What later jobs may start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The build of the base, which is a commit that people of the repository have taken.
+    Base,
+    Nothing,
 }
 
 /// How the two sides' bench executables are linked.
@@ -269,7 +278,7 @@ fn build_side(
         }
     }
     if side == Side::Base {
-        if wants_cargo {
+        if wants_cargo && task.keep == Keep::Base {
             cache::store(task, places);
         }
         paths.checkout = places.park_base()?;

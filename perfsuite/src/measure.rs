@@ -2,12 +2,14 @@
 
 mod profiles;
 
-use crate::artifact::{Artifacts, Linking, SidePaths, Task, build_both, stopped};
+use crate::artifact::{Artifacts, Keep, Linking, SidePaths, Task, build_both, stopped};
 use crate::checking;
 use crate::host::Watch;
 use crate::model::evidence::EVIDENCE_SCHEMA;
 use crate::model::wire::{Phase, Progress};
-use crate::model::{Evidence, Failure, JobLimits, JobSpec, LoadSuite, Profile, Series, SuiteKind, scenario};
+use crate::model::{
+    Evidence, Failure, Focus, JobLimits, JobSpec, LoadSuite, Profile, Series, SuiteKind, scenario,
+};
 use crate::observe::{Observer, WithEnd};
 use crate::sandbox::{Limits, Sandbox};
 use crate::suite::criterion::{self, Bench, Inventory, Pace, Until};
@@ -137,6 +139,10 @@ pub(crate) fn build(
         cache: directory(&job.cache_dir)?,
         repository_name: &job.spec.repository,
         linking,
+        keep: match &job.spec.focus {
+            Some(Focus { passing_base: true, .. }) => Keep::Nothing,
+            _ => Keep::Base,
+        },
         limits: Limits { deadline: Duration::from_secs(job.spec.limits.build_seconds), ..limits(job) },
     })
 }
@@ -202,8 +208,12 @@ fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found
     let mut inventory = criterion::take(bench, &artifacts.suites)?;
     found.failures.append(&mut inventory.failures);
     found.notes.append(&mut inventory.notes);
-    let (scenarios, identical) = scenarios(artifacts, base, head);
+    let (mut scenarios, identical) = scenarios(artifacts, base, head);
     inventory.identical.extend(identical);
+    if let Some(focus) = &job.spec.focus {
+        inventory.benchmarks.retain(|benchmark| focus.wants(&benchmark.id));
+        scenarios.retain(|scenario| focus.wants(&load::benchmark(scenario.suite)));
+    }
     // The budget's `N` is fixed here, before the first sample.
     let judged = inventory.benchmarks.len() + scenarios.len() * load::JUDGED_PAIRS as usize;
     found.judged_pairs = u32::try_from(judged).unwrap_or(u32::MAX);
@@ -247,6 +257,7 @@ fn run_suites(job: &Job, bench: &Bench, artifacts: &Artifacts, found: &mut Found
         benchmarks: &inventory.benchmarks,
         scenarios: &under_load,
         modules: &artifacts.changed_modules,
+        focus: job.spec.focus.as_ref().filter(|focus| focus.profile),
     })?;
     found.profiles = taken.profiles;
     found.notes.extend(taken.notes);

@@ -1,13 +1,22 @@
-//! Jobs: leases, fencing and outcomes. Every change of state is compare-and-set.
+//! Jobs: what is stored of each, how they are queued and found. `turn` hands them out, `ending` ends them; every change of
+//! state is compare-and-set.
 
-use super::{Db, Turn, Tx, flag, json, json_option, sha, to_json};
+mod ending;
+mod turn;
+
+pub use ending::{
+    End, cancel, cancel_all, cancel_one, drop_one, end, expire_leases, hand_back, heartbeat, supersede,
+};
+pub use turn::{claim, lately_ms, lift_limit, measuring_lately_ms, move_to, position, spent_ms, waiting_for};
+
+use super::{Db, Tx, flag, json, json_option, sha, to_json};
 use crate::judgement::ChecksReport;
 use crate::pull::RepoId;
-use crate::queue::{ATTEMPTS_MAX, JobState, Place, Purpose, day_start};
+use crate::queue::{JobState, Place, Purpose};
 use perfsuite::model::wire::Progress;
 use perfsuite::model::{Fence, JobId, JobSpec, Report, Sha};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, Row};
+use sqlx::{Any, AnyPool, Executor, Row};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -214,7 +223,8 @@ pub async fn newest_of<'e, E: Executor<'e, Database = Any>>(
     row.map(|row| job(&row)).transpose()
 }
 
-/// The newest job that measured these two commits against each other.
+/// The newest job that measured these two commits against each other; one that is about a few benchmarks only where there
+/// is no other.
 pub async fn of_commits(
     pool: &AnyPool,
     repository: RepoId,
@@ -223,7 +233,8 @@ pub async fn of_commits(
 ) -> sqlx::Result<Option<Job>> {
     let row = sqlx::query(
         "SELECT * FROM jobs WHERE repository_id = $1 AND base_sha = $2 AND head_sha = $3 AND kind = 'measure'
-           AND state = 'done' ORDER BY created_ms DESC, id DESC LIMIT 1",
+           AND state = 'done'
+         ORDER BY CASE WHEN purpose IN ('bisect', 'asked') THEN 1 ELSE 0 END, created_ms DESC, id DESC LIMIT 1",
     )
     .bind(repository.0)
     .bind(base.as_str())
@@ -256,6 +267,24 @@ pub async fn commits_beginning(
     rows.iter().map(|row| sha(row, "sha")).collect()
 }
 
+/// The newest job of a merge queue's group. What it measured may have landed since, and be a commit of a history too.
+pub async fn newest_of_group<'e, E: Executor<'e, Database = Any>>(
+    on: E,
+    repository: RepoId,
+    head: &Sha,
+) -> sqlx::Result<Option<Job>> {
+    let row = sqlx::query(
+        "SELECT * FROM jobs WHERE repository_id = $1 AND number = 0 AND head_sha = $2 AND purpose = $3
+         ORDER BY created_ms DESC, id DESC LIMIT 1",
+    )
+    .bind(repository.0)
+    .bind(head.as_str())
+    .bind(Purpose::Group.as_str())
+    .fetch_optional(on)
+    .await?;
+    row.map(|row| job(&row)).transpose()
+}
+
 /// Jobs that measure a pull request, the newest first.
 pub async fn of_pull(db: &Db, repository: RepoId, number: u64, limit: i64) -> sqlx::Result<Vec<Job>> {
     let rows = sqlx::query(
@@ -268,321 +297,6 @@ pub async fn of_pull(db: &Db, repository: RepoId, number: u64, limit: i64) -> sq
     .fetch_all(db.pool())
     .await?;
     rows.iter().map(job).collect()
-}
-
-/// Place in the queue, from 1: those that are handed out no later.
-pub async fn position<'e, E: Executor<'e, Database = Any>>(on: E, job: &Job) -> sqlx::Result<u32> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS ahead FROM jobs
-         WHERE state = 'queued' AND (priority < $1 OR (priority = $1 AND (turn < $2 OR (turn = $2 AND id <= $3))))",
-    )
-    .bind(job.place.priority)
-    .bind(job.place.turn)
-    .bind(&job.id.0)
-    .fetch_one(on)
-    .await?;
-    Ok(row.try_get::<i64, _>("ahead")? as u32)
-}
-
-/// How long jobs lately took, in the mean; `None` before one has ended.
-pub async fn lately_ms<'e, E: Executor<'e, Database = Any>>(on: E) -> sqlx::Result<Option<i64>> {
-    let rows = sqlx::query(
-        "SELECT finished_ms - claimed_ms AS took FROM jobs
-         WHERE state = 'done' AND claimed_ms IS NOT NULL ORDER BY created_ms DESC LIMIT 20",
-    )
-    .fetch_all(on)
-    .await?;
-    let took: Vec<i64> = rows.iter().map(|row| row.try_get("took")).collect::<sqlx::Result<_>>()?;
-    Ok(i64::try_from(took.len())
-        .ok()
-        .filter(|count| *count > 0)
-        .map(|count| took.iter().sum::<i64>() / count))
-}
-
-/// The measuring that a job of a repository's history lately took, in the mean; `None` before one has ended.
-pub async fn measuring_lately_ms<'e, E: Executor<'e, Database = Any>>(
-    on: E,
-    repository: RepoId,
-) -> sqlx::Result<Option<i64>> {
-    let rows = sqlx::query(
-        "SELECT cost_ms FROM jobs WHERE repository_id = $1 AND state = 'done' AND purpose IN ('parent', 'reference')
-         ORDER BY created_ms DESC LIMIT 20",
-    )
-    .bind(repository.0)
-    .fetch_all(on)
-    .await?;
-    let took: Vec<i64> = rows.iter().map(|row| row.try_get("cost_ms")).collect::<sqlx::Result<_>>()?;
-    Ok(i64::try_from(took.len())
-        .ok()
-        .filter(|count| *count > 0)
-        .map(|count| took.iter().sum::<i64>() / count))
-}
-
-/// What jobs `s` took of measuring: as it was where they are done; others no longer than they ran, or may. `now` is the
-/// place of the time among the parameters.
-fn spent(now: &str) -> String {
-    let ran = format!("COALESCE(s.finished_ms, {now}) - s.claimed_ms");
-    format!(
-        "SELECT COALESCE(SUM(CASE WHEN s.state <> 'done' AND {ran} < s.cost_ms THEN {ran} ELSE s.cost_ms END), 0)
-         FROM jobs s WHERE s.state <> 'queued' AND s.claimed_ms IS NOT NULL"
-    )
-}
-
-/// What a repository's jobs took of this day's measuring, in milliseconds.
-pub async fn spent_ms<'e, E: Executor<'e, Database = Any>>(
-    on: E,
-    repository: RepoId,
-    now_ms: i64,
-) -> sqlx::Result<i64> {
-    let spent = spent("$3");
-    let sql =
-        format!("SELECT CAST(({spent} AND s.repository_id = $1 AND s.claimed_ms >= $2) AS BIGINT) AS spent");
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(repository.0).bind(day_start(now_ms)).bind(now_ms);
-    query.fetch_one(on).await?.try_get("spent")
-}
-
-/// Gives the queued job whose turn it is to a runner, with a new fence. A runner without a sandbox gets no stranger's
-/// code; a repository whose minutes of the day are used up waits for the next day; of its history, one job at a time.
-pub async fn claim(
-    db: &Db,
-    runner: &str,
-    sandboxed: bool,
-    now_ms: i64,
-    lease_ms: i64,
-) -> sqlx::Result<Option<Job>> {
-    let mut tx = db.begin_turn(Turn::Jobs).await?;
-    let spent = spent("$2");
-    let sql = format!(
-        "UPDATE jobs SET state = 'claimed', fence = fence + 1, attempts = attempts + 1, runner_id = $1,
-                claimed_ms = $2, lease_until_ms = $3, progress = NULL
-         WHERE state = 'queued' AND id = (
-             SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.stranger <= $4
-               AND (j.purpose IN ('pull', 'group') OR NOT EXISTS (
-                   SELECT 1 FROM jobs h WHERE h.repository_id = j.repository_id
-                     AND h.purpose NOT IN ('pull', 'group')
-                     AND h.state IN ('claimed', 'building', 'measuring')))
-               AND (j.day_limit_ms IS NULL OR j.day_limit_ms > (
-                   {spent} AND s.repository_id = j.repository_id AND s.claimed_ms >= $5))
-             ORDER BY j.priority, j.turn, j.id LIMIT 1)
-         RETURNING *"
-    );
-    let row = sqlx::query(AssertSqlSafe(sql))
-        .bind(runner)
-        .bind(now_ms)
-        .bind(now_ms + lease_ms)
-        .bind(i64::from(sandboxed))
-        .bind(day_start(now_ms))
-        .fetch_optional(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    row.map(|row| job(&row)).transpose()
-}
-
-/// Keeps the lease and stores progress. False when this attempt no longer holds the job.
-pub async fn heartbeat(
-    db: &Db,
-    id: &JobId,
-    fence: Fence,
-    state: JobState,
-    progress: &Progress,
-    lease_until_ms: i64,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "UPDATE jobs SET state = $1, progress = $2, lease_until_ms = $3
-         WHERE id = $4 AND fence = $5 AND state IN ('claimed', 'building', 'measuring')",
-    )
-    .bind(state.as_str())
-    .bind(to_json(progress))
-    .bind(lease_until_ms)
-    .bind(&id.0)
-    .bind(fence.0)
-    .execute(db.pool())
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// How a held job ends.
-pub enum End<'a> {
-    Done { evidence: &'a str, report: &'a Report },
-    Checked { evidence: &'a str, checks: &'a ChecksReport },
-    Failed { error: &'a str },
-}
-
-/// Ends a held job. False when this attempt no longer holds it.
-pub async fn end(tx: &mut Tx, id: &JobId, fence: Fence, end: &End<'_>, now_ms: i64) -> sqlx::Result<bool> {
-    let (state, evidence, error) = match end {
-        End::Done { evidence, .. } | End::Checked { evidence, .. } => (JobState::Done, Some(*evidence), None),
-        End::Failed { error } => (JobState::Failed, None, Some(*error)),
-    };
-    let (report, checks) = match end {
-        End::Done { report, .. } => (Some(to_json(report)), None),
-        End::Checked { checks, .. } => (None, Some(to_json(checks))),
-        End::Failed { .. } => (None, None),
-    };
-    let took_ms = match end {
-        End::Done { report, .. } => Some((report.measure_seconds * 1_000.0) as i64),
-        End::Checked { .. } | End::Failed { .. } => None,
-    };
-    let done = sqlx::query(
-        "UPDATE jobs SET state = $1, evidence = $2, report = $3, error = $4, finished_ms = $5, lease_until_ms = NULL,
-                checks = $8, cost_ms = COALESCE($9, cost_ms)
-         WHERE id = $6 AND fence = $7 AND state IN ('claimed', 'building', 'measuring')",
-    )
-    .bind(state.as_str())
-    .bind(evidence)
-    .bind(report)
-    .bind(error)
-    .bind(now_ms)
-    .bind(&id.0)
-    .bind(fence.0)
-    .bind(checks)
-    .bind(took_ms)
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// A runner that stops gives its job back, to be taken at once; the attempt does not count.
-pub async fn hand_back(db: &Db, id: &JobId, fence: Fence) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "UPDATE jobs SET state = 'queued', attempts = attempts - 1, runner_id = NULL, lease_until_ms = NULL,
-                progress = NULL
-         WHERE id = $1 AND fence = $2 AND state IN ('claimed', 'building', 'measuring')",
-    )
-    .bind(&id.0)
-    .bind(fence.0)
-    .execute(db.pool())
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Ends every job of a kind of a pull request that is not for this head and merge base (`None`: every one). `by` says
-/// what made them pointless. Returns their heads.
-pub async fn supersede(
-    tx: &mut Tx,
-    kind: Kind,
-    repository: RepoId,
-    number: u64,
-    keep: Option<(&Sha, &Sha)>,
-    by: &str,
-    now_ms: i64,
-) -> sqlx::Result<Vec<Sha>> {
-    let (head, base) = keep.map_or(("", ""), |(head, base)| (head.as_str(), base.as_str()));
-    let rows = sqlx::query(
-        "UPDATE jobs SET state = 'superseded', finished_ms = $1, lease_until_ms = NULL, error = $6
-         WHERE repository_id = $2 AND number = $3 AND NOT (head_sha = $4 AND base_sha = $5) AND kind = $7
-           AND state IN ('queued', 'claimed', 'building', 'measuring')
-         RETURNING head_sha",
-    )
-    .bind(now_ms)
-    .bind(repository.0)
-    .bind(number as i64)
-    .bind(head)
-    .bind(base)
-    .bind(by)
-    .bind(kind.as_str())
-    .fetch_all(&mut **tx)
-    .await?;
-    rows.iter().map(|row| sha(row, "head_sha")).collect()
-}
-
-/// Cancels what runs or waits for a pull request.
-pub async fn cancel(
-    tx: &mut Tx,
-    repository: RepoId,
-    number: u64,
-    by: &str,
-    now_ms: i64,
-) -> sqlx::Result<u64> {
-    sqlx::query(
-        "UPDATE jobs SET state = 'cancelled', error = $1, finished_ms = $2, lease_until_ms = NULL
-         WHERE repository_id = $3 AND number = $4 AND state IN ('queued', 'claimed', 'building', 'measuring')",
-    )
-    .bind(by)
-    .bind(now_ms)
-    .bind(repository.0)
-    .bind(number as i64)
-    .execute(&mut **tx)
-    .await
-    .map(|done| done.rows_affected())
-}
-
-/// Cancels what runs or waits for a whole repository.
-pub async fn cancel_all(tx: &mut Tx, repository: RepoId, by: &str, now_ms: i64) -> sqlx::Result<u64> {
-    sqlx::query(
-        "UPDATE jobs SET state = 'cancelled', error = $1, finished_ms = $2, lease_until_ms = NULL
-         WHERE repository_id = $3 AND state IN ('queued', 'claimed', 'building', 'measuring')",
-    )
-    .bind(by)
-    .bind(now_ms)
-    .bind(repository.0)
-    .execute(&mut **tx)
-    .await
-    .map(|done| done.rows_affected())
-}
-
-/// Gives jobs of silent runners to others; those out of attempts fail. Returns them as they are now.
-pub async fn expire_leases(db: &Db, now_ms: i64) -> sqlx::Result<Vec<Job>> {
-    let rows = sqlx::query(
-        "UPDATE jobs SET
-             state = CASE WHEN attempts >= $1 THEN 'failed' ELSE 'queued' END,
-             error = CASE WHEN attempts >= $1 THEN 'the runner was lost on every attempt' ELSE error END,
-             finished_ms = CASE WHEN attempts >= $1 THEN $2 ELSE NULL END,
-             runner_id = NULL, lease_until_ms = NULL, progress = NULL
-         WHERE state IN ('claimed', 'building', 'measuring') AND lease_until_ms < $2
-         RETURNING *",
-    )
-    .bind(ATTEMPTS_MAX)
-    .bind(now_ms)
-    .fetch_all(db.pool())
-    .await?;
-    rows.iter().map(job).collect()
-}
-
-/// Jobs of a kind that wait, the least urgent first.
-pub async fn waiting_for(tx: &mut Tx, repository: RepoId, purposes: &[Purpose]) -> sqlx::Result<Vec<Job>> {
-    let words: Vec<String> = purposes.iter().map(|purpose| format!("'{}'", purpose.as_str())).collect();
-    let sql = format!(
-        "SELECT * FROM jobs WHERE repository_id = $1 AND state = 'queued' AND purpose IN ({})
-         ORDER BY priority DESC, turn DESC, id DESC",
-        words.join(", ")
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql)).bind(repository.0).fetch_all(&mut **tx).await?;
-    rows.iter().map(job).collect()
-}
-
-/// Gives a job that waits another place.
-pub async fn move_to(tx: &mut Tx, id: &JobId, place: Place) -> sqlx::Result<()> {
-    sqlx::query("UPDATE jobs SET priority = $1, turn = $2 WHERE id = $3 AND state = 'queued'")
-        .bind(place.priority)
-        .bind(place.turn)
-        .bind(&id.0)
-        .execute(&mut **tx)
-        .await
-        .map(|_| ())
-}
-
-/// That a person asked for a job: the day's limit does not hold it up.
-pub async fn lift_limit(tx: &mut Tx, id: &JobId) -> sqlx::Result<()> {
-    sqlx::query("UPDATE jobs SET day_limit_ms = NULL WHERE id = $1 AND state = 'queued'")
-        .bind(&id.0)
-        .execute(&mut **tx)
-        .await
-        .map(|_| ())
-}
-
-/// Ends a job that waits or runs, because of what made it pointless.
-pub async fn drop_one(tx: &mut Tx, id: &JobId, by: &str, now_ms: i64) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE jobs SET state = 'superseded', error = $1, finished_ms = $2, lease_until_ms = NULL
-         WHERE id = $3 AND state IN ('queued', 'claimed', 'building', 'measuring')",
-    )
-    .bind(by)
-    .bind(now_ms)
-    .bind(&id.0)
-    .execute(&mut **tx)
-    .await
-    .map(|_| ())
 }
 
 /// Jobs by state that are not ended, for metrics.

@@ -13,6 +13,7 @@ pub mod counts;
 pub mod deliveries;
 pub mod dossiers;
 pub mod environments;
+pub mod errands;
 pub mod history_commits;
 pub mod job_log;
 pub mod jobs;

@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 /// All of ours, parents before their children. A table that a later migration drops stays here, for old backups.
-pub const TABLES: [&str; 32] = [
+pub const TABLES: [&str; 33] = [
     "repositories",
     "pull_requests",
     "judgements",
@@ -36,6 +36,7 @@ pub const TABLES: [&str; 32] = [
     "history_links",
     "change_points",
     "bisects",
+    "errands",
     "deliveries",
     "writes",
     "pace",

@@ -2,6 +2,7 @@
 
 use super::pace::{self, Pace};
 use super::{Db, Turn, Tx, json, new_id, to_json};
+use crate::checks;
 use crate::outgoing::{CheckRun, Outgoing};
 use crate::pull::{InstallationId, RepoId};
 use perfsuite::model::Sha;
@@ -44,12 +45,22 @@ pub fn target(repository: RepoId, body: &Outgoing) -> String {
     match body {
         Outgoing::Comment { number, .. } => format!("comment:{}:{number}", repository.0),
         Outgoing::Reply { to, .. } => format!("reply:{}:{to}", repository.0),
-        Outgoing::CheckRun(check) => format!("check:{}:{}:{}", repository.0, check.head_sha, check.name),
+        Outgoing::CheckRun(check) => check_target(repository, &check.head_sha, &check.name),
         Outgoing::Label { number, label, .. } => format!("label:{}:{number}:{label}", repository.0),
         Outgoing::Reaction { comment_id, content } => {
             format!("reaction:{}:{comment_id}:{content}", repository.0)
         }
     }
+}
+
+fn check_target(repository: RepoId, head: &Sha, name: &str) -> String {
+    format!("check:{}:{head}:{name}", repository.0)
+}
+
+/// The targets of all check runs of a head, each by its name: how PostgreSQL sorts `:` among others depends on its
+/// locale, so that no range of targets is the same everywhere.
+fn check_targets(repository: RepoId, head: &Sha) -> [String; checks::ALL.len()] {
+    checks::ALL.map(|name| check_target(repository, head, name))
 }
 
 /// Wants this state. The newest wanted state of a target wins; the same state again is no new write.
@@ -202,15 +213,12 @@ pub struct Written {
 pub async fn written(db: &Db, repository: RepoId, number: u64, head: &Sha) -> sqlx::Result<Vec<Written>> {
     let rows = sqlx::query(
         "SELECT target, version, remote_id, body FROM writes
-         WHERE (target = $1 OR (target >= $2 AND target < $3)) AND version = written_version
+         WHERE target IN ($1, $2, $3, $4, $5, $6) AND version = written_version
            AND remote_id IS NOT NULL AND error IS NULL",
     )
-    .bind(format!("comment:{}:{number}", repository.0))
-    // All check runs of one head: `;` follows `:`.
-    .bind(format!("check:{}:{head}:", repository.0))
-    .bind(format!("check:{}:{head};", repository.0))
-    .fetch_all(db.pool())
-    .await?;
+    .bind(format!("comment:{}:{number}", repository.0));
+    let rows = check_targets(repository, head).into_iter().fold(rows, |rows, target| rows.bind(target));
+    let rows = rows.fetch_all(db.pool()).await?;
     let mut written = Vec::new();
     for row in &rows {
         let remote_id: String = row.try_get("remote_id")?;
@@ -247,23 +255,41 @@ pub async fn again(db: &Db, written: &Written, drift: Drift, now_ms: i64) -> sql
     .map(|_| ())
 }
 
+/// Wants check runs of a head once more, as they are: all of them, or the one of this name. Somebody had GitHub ask for
+/// them again, whose suite then waits for an answer, though nothing may have changed.
+pub async fn repeat_checks(
+    tx: &mut Tx,
+    repository: RepoId,
+    head: &Sha,
+    name: Option<&str>,
+    now_ms: i64,
+) -> sqlx::Result<()> {
+    for of in checks::ALL.iter().filter(|of| name.is_none_or(|name| name == **of)) {
+        sqlx::query(
+            "UPDATE writes SET version = version + 1, attempts = 0, not_before_ms = $1, updated_ms = $1
+             WHERE target = $2 AND version = written_version",
+        )
+        .bind(now_ms)
+        .bind(check_target(repository, head, of))
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
 /// Drops what was wanted for check runs of a head and certainly never left here. Returns what GitHub may have of the
 /// others.
 pub async fn drop_unsent_checks(tx: &mut Tx, repository: RepoId, head: &Sha) -> sqlx::Result<Vec<CheckRun>> {
-    let (from, to) = (format!("check:{}:{head}:", repository.0), format!("check:{}:{head};", repository.0));
-    sqlx::query(
-        "DELETE FROM writes WHERE target >= $1 AND target < $2 AND written_version = 0 AND remote_id IS NULL
+    let mut delete = sqlx::query(
+        "DELETE FROM writes WHERE target IN ($1, $2, $3, $4, $5) AND written_version = 0 AND remote_id IS NULL
            AND lease_until_ms IS NULL AND attempts = 0 AND error IS NULL",
-    )
-    .bind(&from)
-    .bind(&to)
-    .execute(&mut **tx)
-    .await?;
-    let rows = sqlx::query("SELECT body FROM writes WHERE target >= $1 AND target < $2")
-        .bind(&from)
-        .bind(&to)
-        .fetch_all(&mut **tx)
-        .await?;
+    );
+    let mut select = sqlx::query("SELECT body FROM writes WHERE target IN ($1, $2, $3, $4, $5)");
+    for target in check_targets(repository, head) {
+        (delete, select) = (delete.bind(target.clone()), select.bind(target));
+    }
+    delete.execute(&mut **tx).await?;
+    let rows = select.fetch_all(&mut **tx).await?;
     let mut kept = Vec::new();
     for row in &rows {
         if let Outgoing::CheckRun(check) = json(row, "body")? {

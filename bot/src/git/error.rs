@@ -46,6 +46,16 @@ impl GitError {
         Some(format!("git does not take its objects ({})", line.trim()))
     }
 
+    /// Whether what was asked for is not there, by this side's or the other side's word.
+    pub fn absent(&self) -> bool {
+        match self {
+            Self::Missing { .. } => true,
+            // git's own words, in the locale that it is always run in.
+            Self::Failed { message, .. } => message.contains("couldn't find remote ref"),
+            _ => false,
+        }
+    }
+
     pub(super) fn missing(what: impl Into<String>) -> Self {
         Self::Missing { what: what.into() }
     }

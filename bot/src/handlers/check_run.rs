@@ -1,10 +1,10 @@
 //! A button on one of our check runs: re-run, or allow a fork's head to run.
 
-use super::{Ask, load_repository, refresh};
+use super::{Ask, load_repository, merge_group, refresh};
 use crate::app::App;
 use crate::checks;
 use crate::db::deliveries::Ending;
-use crate::db::pulls;
+use crate::db::{jobs, pulls, writes};
 use crate::event::{CheckRequest, Place};
 use crate::policy;
 use perfsuite::model::Sha;
@@ -41,6 +41,16 @@ pub async fn handle(
     };
     for number in open {
         refresh(app, place, number, ask).await?;
+    }
+    if let CheckRequest::Rerun { name } = request {
+        if let Some(job) = jobs::newest_of_group(app.db.pool(), place.repository, head).await? {
+            merge_group::handle(app, place, &job.base, head, ask).await?;
+        }
+        // What was found to be as it was is an answer, too.
+        let mut tx = app.db.begin().await?;
+        writes::repeat_checks(&mut tx, place.repository, head, name.as_deref(), app.clock.now_ms()).await?;
+        tx.commit().await?;
+        app.wake.writes.notify_one();
     }
     Ok(Ending::Done)
 }

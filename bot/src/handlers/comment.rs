@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::command::{self, Command, HELP};
 use crate::db::deliveries::Ending;
 use crate::db::{acceptances, clocks, jobs, pulls, repositories, writes};
+use crate::errands::{self, Request, Wanted};
 use crate::event::Place;
 use crate::judgement::{Acceptance, Performance};
 use crate::outgoing::Outgoing;
@@ -79,6 +80,16 @@ async fn obey(app: &App, said: &Said, repository: &Repository, command: Command)
                 Err(reason) => Receipt::Refused(reason),
             }
         }
+        Command::Against { suite, name } => {
+            let wanted = Wanted::Against { suite: suite.as_deref(), name: &name };
+            run_errand(app, said, repository, wanted).await?
+        }
+        Command::Profile { benchmark } => {
+            run_errand(app, said, repository, Wanted::Profile { benchmark: benchmark.as_deref() }).await?
+        }
+        Command::Bisect { benchmark } => {
+            run_errand(app, said, repository, Wanted::Bisect { benchmark: benchmark.as_deref() }).await?
+        }
         Command::Retry => {
             refresh(app, &said.place, said.number, Ask::All).await?;
             Receipt::Done
@@ -87,12 +98,17 @@ async fn obey(app: &App, said: &Said, repository: &Repository, command: Command)
             let mut tx = app.db.begin().await?;
             pulls::hold(&mut tx, repository.id, said.number).await?;
             let now_ms = app.clock.now_ms();
-            let cancelled = jobs::cancel(&mut tx, repository.id, said.number, &said.author, now_ms).await?;
+            let (number, by) = (said.number, &said.author);
+            let cancelled = jobs::cancel(&mut tx, repository.id, number, by, now_ms).await?;
             if cancelled > 0 {
-                runs::publish(&mut tx, app, repository, said.number).await?;
+                runs::publish(&mut tx, app, repository, number).await?;
             }
+            let of_errands = errands::cancel(&mut tx, repository, number, by, now_ms).await?;
             tx.commit().await?;
-            match cancelled {
+            if of_errands > 0 {
+                errands::once(app).await?;
+            }
+            match cancelled + of_errands {
                 0 => Receipt::Refused("Nothing runs or waits for this pull request.".into()),
                 _ => Receipt::Done,
             }
@@ -101,6 +117,20 @@ async fn obey(app: &App, said: &Said, repository: &Repository, command: Command)
         Command::Run { head } => {
             approve(app, &said.place, repository, said.number, &head, &said.author).await?
         }
+    })
+}
+
+/// Its reply says more than a receipt, now and later.
+async fn run_errand(
+    app: &App,
+    said: &Said,
+    repository: &Repository,
+    wanted: Wanted<'_>,
+) -> anyhow::Result<Receipt> {
+    let request = Request { number: said.number, comment: said.comment_id, wanted };
+    Ok(match errands::begin(app, repository, request).await? {
+        Ok(()) => Receipt::Done,
+        Err(reason) => Receipt::Refused(reason),
     })
 }
 

@@ -1,15 +1,15 @@
 //! A merge queue asks about a group of pull requests: what will land is there, commit by commit, so that is judged, and
 //! measured.
 
-use super::load_repository;
+use super::{Ask, load_repository, mirrored};
 use crate::app::App;
 use crate::assess::{self, Plan};
 use crate::checks;
-use crate::db::jobs::NewJob;
-use crate::db::{Tx, jobs, new_id, repositories, writes};
+use crate::db::jobs::{Job, NewJob};
+use crate::db::{Tx, jobs, repositories, writes};
 use crate::event::Place;
 use crate::facts::GitFacts;
-use crate::git::{GitError, Wants};
+use crate::git::{History, Wants};
 use crate::history::follow;
 use crate::judgement::{Performance, RUN_SCHEMA, Run};
 use crate::outgoing::Outgoing;
@@ -17,11 +17,10 @@ use crate::pull::Repository;
 use crate::queue::{self, Purpose};
 use crate::repo_config::Trigger;
 use crate::runs;
-use anyhow::Context;
-use perfsuite::model::{JobId, JobSpec, Sha, Trust};
+use perfsuite::model::{JobId, Sha, Trust};
 
 /// Judges the commits between the two, and answers every check that a queue may wait for.
-pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha) -> anyhow::Result<()> {
+pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha, ask: Ask) -> anyhow::Result<()> {
     let repository = load_repository(app, place).await?;
     let mut run = Run {
         schema: RUN_SCHEMA,
@@ -38,7 +37,10 @@ pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha) -> anyhow:
     };
     let (mut reviewed, mut tested) = (false, false);
     let mut plan = None;
-    match facts(app, &repository, base, head).await? {
+    let (of_base, of_head) = (base.clone(), head.clone());
+    let wants = Wants { commits: vec![base.clone(), head.clone()], ..Wants::default() };
+    let facts = move |history: &History| GitFacts::read(history, &of_base, &of_head);
+    match mirrored::read(app, &repository, wants, facts).await? {
         Ok(facts) => {
             let assessment = assess::assess(&facts, assess::Whose::Group, Trigger::Push { labels: &[] });
             reviewed = assessment.asks_for_reviews(&facts);
@@ -65,7 +67,7 @@ pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha) -> anyhow:
         wanted.push(checks::tested_before(&run, &details));
     }
     match plan {
-        Some(plan) => match queue_job(&mut tx, app, &repository, &run, plan).await? {
+        Some(plan) => match queue_job(&mut tx, app, &repository, &run, plan, ask).await? {
             Ok(job) => runs::publish_group(&mut tx, app, &repository, &job).await?,
             Err(reason) => {
                 run.performance = Performance::Skipped { reason };
@@ -88,9 +90,7 @@ pub async fn handle(app: &App, place: &Place, base: &Sha, head: &Sha) -> anyhow:
 pub async fn gone(app: &App, place: &Place, head: &Sha) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin().await?;
-    if let Some(job) = jobs::newest(&mut *tx, place.repository, 0, head).await?
-        && job.purpose == Purpose::Group
-    {
+    if let Some(job) = jobs::newest_of_group(&mut *tx, place.repository, head).await? {
         jobs::drop_one(&mut tx, &job.id, "the end of the merge queue's group", now_ms).await?;
     }
     tx.commit().await?;
@@ -104,31 +104,21 @@ async fn queue_job(
     repository: &Repository,
     run: &Run,
     plan: Plan,
+    ask: Ask,
 ) -> anyhow::Result<Result<JobId, String>> {
     let now_ms = app.clock.now_ms();
-    let known = jobs::newest(&mut **tx, repository.id, 0, &run.head).await?;
-    if let Some(job) = known.filter(|job| job.purpose == Purpose::Group && job.base == run.base) {
+    let known = jobs::newest_of_group(&mut **tx, repository.id, &run.head).await?;
+    let stands = |job: &Job| job.base == run.base && !(ask.measures_again() && job.state.ended());
+    if let Some(job) = known.filter(stands) {
         return Ok(Ok(job.id));
     }
     let limit_ms = follow::day_limit_ms(plan.minutes_per_day);
-    if jobs::spent_ms(&mut **tx, repository.id, now_ms).await? >= limit_ms {
+    let spent_ms = jobs::spent_ms(&mut **tx, repository.id, now_ms).await?;
+    if spent_ms >= limit_ms && !ask.measures_again() {
         let reason = "today's measuring for this repository is used up (minutes-per-day)";
         return Ok(Err(reason.into()));
     }
-    let spec = JobSpec {
-        job: JobId(new_id()),
-        repository: repository.name.to_string(),
-        base: run.base.clone(),
-        head: run.head.clone(),
-        trust: app.config.trust,
-        suites: plan.suites,
-        limits: plan.limits,
-        budget: plan.budget,
-        // Within what JSON numbers carry everywhere.
-        seed: u64::from(rand::random::<u32>()),
-        all: plan.all,
-        checks: None,
-    };
+    let spec = mirrored::job(app, repository, plan, (run.base.clone(), run.head.clone()));
     let new = NewJob {
         repository: repository.id,
         purpose: Purpose::Group,
@@ -140,34 +130,4 @@ async fn queue_job(
     };
     jobs::queue(tx, &new, now_ms).await?;
     Ok(Ok(spec.job))
-}
-
-/// The facts, or in words why they are beyond what is judged.
-async fn facts(
-    app: &App,
-    repository: &Repository,
-    base: &Sha,
-    head: &Sha,
-) -> anyhow::Result<Result<GitFacts, String>> {
-    let token = app.github.installation_token(repository.installation).await?;
-    let url = app.github.git_url(&repository.name);
-    let (mirrors, id, base, head) = (app.mirrors.clone(), repository.id, base.clone(), head.clone());
-    tokio::task::spawn_blocking(move || {
-        let wants = Wants { commits: vec![base.clone(), head.clone()], ..Wants::default() };
-        if let Err(error) = mirrors.fetch(id, &url, Some(&token), &wants) {
-            return match error.refused_objects() {
-                Some(reason) => Ok(Err(reason)),
-                None => Err(error.into()),
-            };
-        }
-        match GitFacts::read(&mirrors.open(id)?, &base, &head) {
-            Ok(facts) => Ok(Ok(facts)),
-            Err(error @ (GitError::TooMany { .. } | GitError::Range(_) | GitError::NoMergeBase(_))) => {
-                Ok(Err(error.to_string()))
-            }
-            Err(error) => Err(error.into()),
-        }
-    })
-    .await
-    .context("reading git was ended")?
 }

@@ -4,6 +4,7 @@ mod check_run;
 mod comment;
 mod installation;
 mod merge_group;
+pub mod mirrored;
 mod pull_request;
 mod push;
 pub mod reviews;
@@ -18,7 +19,7 @@ use crate::github::GitHubError;
 use crate::presence;
 use crate::pull::{MergeSettings, Repository};
 
-pub use pull_request::{Ask, refresh, refresh_suite};
+pub use pull_request::{Ask, refresh, refresh_suite, wants_of};
 
 /// Works on one delivery. One about a repository that the App no longer sees is nobody's failure.
 pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {
@@ -59,7 +60,9 @@ async fn act(app: &App, event: Event) -> anyhow::Result<Ending> {
         Event::CheckRun { place, head, request, by } => {
             return check_run::handle(app, &place, &head, &request, &by).await;
         }
-        Event::MergeGroup { place, base, head } => merge_group::handle(app, &place, &base, &head).await?,
+        Event::MergeGroup { place, base, head } => {
+            merge_group::handle(app, &place, &base, &head, Ask::Facts).await?;
+        }
         Event::MergeGroupGone { place, head } => merge_group::gone(app, &place, &head).await?,
         Event::Push { place, branch } => return push::handle(app, &place, &branch).await,
         Event::Installation { installation } => installation::handle(app, installation).await?,

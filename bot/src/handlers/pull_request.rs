@@ -1,6 +1,6 @@
 //! A pull request was opened, changed or closed: judge its commits, and measure its head if there is reason to.
 
-use super::{load_repository_and_settings, reviews, trial, what_if};
+use super::{load_repository_and_settings, mirrored, reviews, trial, what_if};
 use crate::activity;
 use crate::app::App;
 use crate::assess::{self, Assessment, Plan, Whose};
@@ -8,11 +8,12 @@ use crate::conventions::landing::Opened;
 use crate::db::jobs::{Job, Kind, NewJob};
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::PullRow;
-use crate::db::{Tx, clocks, dossiers, jobs, new_id, opt_outs, pulls, repositories, repository_settings};
+use crate::db::{Tx, clocks, dossiers, jobs, opt_outs, pulls, repositories, repository_settings};
 use crate::dossier;
+use crate::errands;
 use crate::event::Place;
 use crate::facts::GitFacts;
-use crate::git::{GitError, Wants};
+use crate::git::Wants;
 use crate::history::follow;
 use crate::judgement::ReviewsJudgement;
 use crate::policy;
@@ -21,7 +22,7 @@ use crate::queue::{self, JobState, Purpose};
 use crate::repo_config::Trigger;
 use crate::runs;
 use anyhow::Context;
-use perfsuite::model::{JobId, JobSpec, Sha, SuiteSpec, Trust};
+use perfsuite::model::{Sha, SuiteSpec, Trust};
 
 /// Why the facts are loaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +202,8 @@ async fn decide(
     let by = if plan.is_ok() { "a newer push" } else { "a change of the pull request" };
     let mut outdated =
         jobs::supersede(&mut tx, Kind::Measure, repository.id, pull.number, keep, by, now_ms).await?;
+    let (head, by_push) = (Some(&pull.head_sha), "a newer push");
+    errands::leave_behind(&mut tx, repository, pull.number, head, by_push, now_ms).await?;
     // Before what is measured: checks end sooner, and say more of whether the rest is worth it.
     outdated.extend(trial::queue(&mut tx, app, repository, &row, trial, &assessment.config).await?);
     for head in outdated.iter().filter(|head| **head != pull.head_sha) {
@@ -251,20 +254,8 @@ async fn queue_job(
     if let Some(narrower) = newest.filter(|job| !job.state.ended()) {
         jobs::drop_one(tx, &narrower.id, "a run of more suites", now_ms).await?;
     }
-    let spec = JobSpec {
-        job: JobId(new_id()),
-        repository: repository.name.to_string(),
-        base: merge_base,
-        head: pull.head_sha.clone(),
-        trust: app.config.trust,
-        suites: plan.suites,
-        limits: plan.limits,
-        budget: plan.budget,
-        // Within what JSON numbers carry everywhere.
-        seed: u64::from(rand::random::<u32>()),
-        all: plan.all,
-        checks: None,
-    };
+    let minutes_per_day = plan.minutes_per_day;
+    let spec = mirrored::job(app, repository, plan, (merge_base, pull.head_sha.clone()));
     let new = NewJob {
         repository: repository.id,
         purpose: Purpose::Pull,
@@ -273,7 +264,7 @@ async fn queue_job(
         stranger: spec.trust == Trust::Stranger,
         place: queue::Place::pull(now_ms, jobs::cost_ms(&spec)),
         // Who asks for a run has it, whatever the day's minutes.
-        day_limit_ms: (!ask.measures_again()).then_some(follow::day_limit_ms(plan.minutes_per_day)),
+        day_limit_ms: (!ask.measures_again()).then_some(follow::day_limit_ms(minutes_per_day)),
     };
     jobs::queue(tx, &new, now_ms).await?;
     Ok(())
@@ -307,6 +298,7 @@ async fn close(app: &App, repository: &Repository, pull: &PullRequest) -> anyhow
     for kind in [Kind::Measure, Kind::Check] {
         ended.extend(jobs::supersede(&mut tx, kind, repository.id, pull.number, None, by, now_ms).await?);
     }
+    errands::leave_behind(&mut tx, repository, pull.number, None, by, now_ms).await?;
     if !ended.is_empty() {
         runs::publish(&mut tx, app, repository, pull.number).await?;
     }
@@ -325,30 +317,17 @@ async fn git_facts(
     repository: &Repository,
     pull: &PullRequest,
 ) -> anyhow::Result<Result<GitFacts, String>> {
-    let token = app.github.installation_token(repository.installation).await?;
-    let url = app.github.git_url(&repository.name);
-    let (mirrors, id, pull) = (app.mirrors.clone(), repository.id, pull.clone());
-    tokio::task::spawn_blocking(move || {
-        let wants = Wants {
-            pulls: vec![pull.number],
-            branches: vec![pull.base_ref.clone()],
-            // By id as well: the names may have moved on since GitHub told us the facts.
-            commits: vec![pull.base_sha.clone(), pull.head_sha.clone()],
-        };
-        if let Err(error) = mirrors.fetch(id, &url, Some(&token), &wants) {
-            return match error.refused_objects() {
-                Some(reason) => Ok(Err(reason)),
-                None => Err(error.into()),
-            };
-        }
-        match GitFacts::read(&mirrors.open(id)?, &pull.base_sha, &pull.head_sha) {
-            Ok(facts) => Ok(Ok(facts)),
-            Err(error @ (GitError::TooMany { .. } | GitError::Range(_) | GitError::NoMergeBase(_))) => {
-                Ok(Err(error.to_string()))
-            }
-            Err(error) => Err(error.into()),
-        }
-    })
-    .await
-    .context("reading git was ended")?
+    let (base, head) = (pull.base_sha.clone(), pull.head_sha.clone());
+    mirrored::read(app, repository, wants_of(pull), move |history| GitFacts::read(history, &base, &head))
+        .await
+}
+
+/// What a pull request is made of.
+pub fn wants_of(pull: &PullRequest) -> Wants {
+    Wants {
+        pulls: vec![pull.number],
+        branches: vec![pull.base_ref.clone()],
+        // By id as well: the names may have moved on since GitHub told us the facts.
+        commits: vec![pull.base_sha.clone(), pull.head_sha.clone()],
+    }
 }

@@ -107,6 +107,7 @@ pub async fn queue(
             seed: 0,
             all: false,
             checks: Some(trial.spec),
+            focus: None,
         };
         let stranger = spec.trust == Trust::Stranger;
         let of = (&base, &pull.head_sha);

@@ -264,7 +264,7 @@ impl Plan {
 
 async fn queue(db: &Db, repository: &Repository, range: &Range, missing: &[&Wanted]) -> anyhow::Result<()> {
     let now_ms = Clock::system().now_ms();
-    let order = Order { repository, config: &range.config, trust: Trust::Stranger, now_ms };
+    let order = Order { repository, config: &range.config, trust: Trust::Stranger, focus: None, now_ms };
     let Some(reference) = references::all(db.pool(), repository.id).await?.pop() else {
         let words = "the history has no reference yet; the next push to the default branch begins it";
         return Err(UserError::new(words).into());

@@ -14,13 +14,13 @@ use crate::queue::{JobState, Place, Purpose};
 use crate::repo_config::RepoConfig;
 use anyhow::Context;
 use perfsuite::bisect::{Ending, Measured, Search, Seen, Step, next, seen};
-use perfsuite::model::{CriterionSuite, Metric, Mode, Sha, SuiteKind, SuiteSpec};
+use perfsuite::model::{BenchmarkId, CriterionSuite, Focus, Metric, Mode, Sha, SuiteKind, SuiteSpec};
 use serde::{Deserialize, Serialize};
 
 /// Commits of one search: fourteen comparisons.
 const COMMITS_MAX: i64 = 10_000;
 /// Most measuring of one comparison: it is about one benchmark.
-const MINUTES_MAX: f64 = 2.0;
+pub const MINUTES_MAX: f64 = 2.0;
 
 /// How a search ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Outcome {
         matches!(self, Outcome::Broken { .. })
     }
 
-    fn of(search: &Search, commits: &[Sha]) -> Outcome {
+    pub fn of(search: &Search, commits: &[Sha]) -> Outcome {
         match &search.ending {
             Ending::Found { at, change } => Outcome::Found { commit: commits[*at].clone(), change: *change },
             Ending::None { ends } => Outcome::None { ends: *ends },
@@ -104,7 +104,7 @@ pub async fn advance(app: &App, search: &Bisect) -> anyhow::Result<()> {
     let mut broken = None;
     if let Some(id) = &search.job {
         match jobs::get(app.db.pool(), id).await? {
-            Some(job) => match seen_by(&job, &series) {
+            Some(job) => match seen_in(&job, &series) {
                 Ok(seen) => all.push(seen),
                 Err(reason) => broken = Some(reason),
             },
@@ -132,8 +132,9 @@ pub async fn advance(app: &App, search: &Bisect) -> anyhow::Result<()> {
         (Ok(Step::Ended(ended)), ..) => Some(Outcome::of(ended, &search.commits)),
         (Err(reason), ..) => Some(Outcome::Broken { reason: reason.clone() }),
         (Ok(Step::Compare { .. }), Some((base, head)), Some(repository)) => {
-            let order = Order { repository, config: &config, trust: app.config.trust, now_ms };
-            let suite = suite_of(&config, &series);
+            let focus = Some(focus_on(&series.key.benchmark));
+            let order = Order { repository, config: &config, trust: app.config.trust, focus, now_ms };
+            let suite = suite_of(&config, &series.key.suite);
             let place = Place::bisect(now_ms);
             job = Some(order.queue(&mut tx, Purpose::Bisect, (base, head), &[suite], place).await?);
             None
@@ -157,18 +158,27 @@ pub async fn advance(app: &App, search: &Bisect) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a comparison saw; an error when it says nothing of the commit.
-fn seen_by(job: &Job, series: &Series) -> Result<Seen, String> {
+fn seen_in(job: &Job, series: &Series) -> Result<Seen, String> {
     let metric: Option<Metric> = serde_json::from_value(series.key.metric.clone().into()).ok();
     let metric = metric.ok_or_else(|| format!("there is no metric {:?}", series.key.metric))?;
+    seen_by(job, &series.key.suite, &series.key.benchmark, metric)
+}
+
+/// What a comparison saw; an error when it says nothing of the commit.
+pub fn seen_by(job: &Job, suite: &str, benchmark: &str, metric: Metric) -> Result<Seen, String> {
     match (job.state, &job.report) {
-        (JobState::Done, Some(report)) => Ok(seen(report, &series.key.suite, &series.key.benchmark, metric)),
+        (JobState::Done, Some(report)) => Ok(seen(report, suite, benchmark, metric)),
         (JobState::Failed, _) => {
             let error = job.error.as_deref().unwrap_or("the comparison failed");
             Ok(Seen::Skipped(error.lines().next().unwrap_or_default().to_owned()))
         }
         _ => Err(format!("a comparison was {}", job.state)),
     }
+}
+
+/// A comparison is about one benchmark: nothing else is measured.
+pub fn focus_on(benchmark: &str) -> Focus {
+    Focus { benchmarks: vec![BenchmarkId(benchmark.to_owned())], ..Focus::default() }
 }
 
 /// The repository, if it is still seen, and the configuration of the newest commit of the range, with a comparison's
@@ -191,12 +201,12 @@ async fn settings(
 }
 
 /// The suite that has the benchmark: the configured one, else the benches of the package that it is named after.
-fn suite_of(config: &RepoConfig, series: &Series) -> SuiteSpec {
-    let configured = config.perf.suite.iter().find(|suite| suite.name == series.key.suite);
+pub fn suite_of(config: &RepoConfig, suite: &str) -> SuiteSpec {
+    let configured = config.perf.suite.iter().find(|configured| configured.name == suite);
     configured.cloned().unwrap_or_else(|| SuiteSpec {
-        name: series.key.suite.clone(),
+        name: suite.to_owned(),
         kind: SuiteKind::Criterion(CriterionSuite {
-            package: Some(series.key.suite.clone()),
+            package: Some(suite.to_owned()),
             bench: None,
             features: Vec::new(),
         }),

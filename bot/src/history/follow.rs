@@ -13,7 +13,7 @@ use crate::pull::{RepoId, Repository};
 use crate::queue::{Place, Purpose};
 use crate::repo_config::{self, RepoConfig, Trigger};
 use anyhow::Context;
-use perfsuite::model::{JobId, JobSpec, Sha, SuiteSpec, Trust};
+use perfsuite::model::{Focus, JobId, JobSpec, Sha, SuiteSpec, Trust};
 
 /// Commits of one push that are looked at, the newest: a rebase merge of a long branch. Older ones can be back-filled.
 const NEW_MAX: i64 = 50;
@@ -156,6 +156,8 @@ pub(super) struct Order<'a> {
     pub repository: &'a Repository,
     pub config: &'a RepoConfig,
     pub trust: Trust,
+    /// The benchmarks that it is about, where that is not all.
+    pub focus: Option<Focus>,
     pub now_ms: i64,
 }
 
@@ -182,6 +184,7 @@ impl Order<'_> {
             seed: u64::from(rand::random::<u32>()),
             all: perf.all,
             checks: None,
+            focus: self.focus.clone(),
         };
         let new = NewJob {
             repository: self.repository.id,
@@ -250,7 +253,7 @@ async fn store(
     references: &[Reference],
 ) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
-    let order = Order { repository, config: &seen.config, trust: app.config.trust, now_ms };
+    let order = Order { repository, config: &seen.config, trust: app.config.trust, focus: None, now_ms };
     let mut tx = app.db.begin_turn(Turn::History).await?;
     repositories::upsert(&mut tx, repository, now_ms).await?;
     if let Some(from) = seen.gone_from {

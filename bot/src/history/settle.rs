@@ -25,7 +25,7 @@ pub async fn ended(tx: &mut Tx, job: &Job, report: &Report) -> sqlx::Result<()> 
         Purpose::Parent | Purpose::Reference => commit_ended(tx, job, report).await,
         Purpose::Overlap => overlap_ended(tx, job, report).await,
         // Searches are taken further by `watch.rs`, which sees that their comparison has ended.
-        Purpose::Pull | Purpose::Group | Purpose::Bisect => Ok(()),
+        Purpose::Pull | Purpose::Group | Purpose::Bisect | Purpose::Asked => Ok(()),
     }
 }
 

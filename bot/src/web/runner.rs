@@ -8,6 +8,7 @@ use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
 use crate::db::{calibrations, comparisons, job_log, jobs, pulls, repositories};
 use crate::disk;
+use crate::errands;
 use crate::evidence;
 use crate::history::settle;
 use crate::notify;
@@ -323,6 +324,7 @@ async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> 
     if let Some(repository) = repositories::by_id(&mut *tx, job.repository).await? {
         match job.purpose {
             Purpose::Group => runs::publish_group(&mut tx, app, &repository, &job.id).await?,
+            Purpose::Asked => {}
             _ => runs::publish(&mut tx, app, &repository, job.number).await?,
         }
         if let End::Done { report, .. } = end
@@ -340,6 +342,12 @@ async fn end(app: &App, job: &Job, fence: Fence, end: &End<'_>, now_ms: i64) -> 
     // Another one of the same history may have waited for it.
     app.wake.jobs.notify_waiters();
     tracing::info!(job = %job.id, pr = job.number, "ended");
+    if job.purpose == Purpose::Asked {
+        // Tried again by period, so that a runner need not.
+        if let Err(error) = errands::once(app).await {
+            tracing::error!(error = format!("{error:#}"), "errands wait for the next period");
+        }
+    }
     tell_who_waits(app, job, now_ms).await?;
     Ok(true)
 }

@@ -11,10 +11,11 @@ use bot::conventions::landing::Opened;
 use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
 use bot::db::tables::{self, TABLES};
-use bot::db::{Db, acceptances, approvals, clocks, dossiers, repositories, writes};
+use bot::db::{Db, acceptances, approvals, clocks, dossiers, errands, repositories, writes};
 use bot::db::{bisects, change_points, environments, notices, points, series};
 use bot::demo::sample;
 use bot::dossier::Facts;
+use bot::errands::Errand;
 use bot::judgement::Acceptance;
 use bot::outgoing::Outgoing;
 use bot::pull::MergeSettings;
@@ -68,6 +69,13 @@ pub async fn full(on: On) -> Seeded {
     }
     let kept = judged_by(&head);
     dossiers::judged(&mut tx, RepoId(1), 1, Some(&head), &kept, NOW_MS).await.unwrap();
+    let errand = &Errand::Against { base: head.clone(), name: "v1 \0".into() };
+    let job = &JobId("0193f2a0-0000-7000-8000-00000000abce".into());
+    let (repository, number, comment) = (RepoId(1), 17, 5);
+    let new = errands::NewErrand { repository, number, comment, head: &head, errand, job };
+    let begun = errands::insert(&mut tx, &new, NOW_MS).await.unwrap().unwrap();
+    assert_eq!((&begun.errand, begun.running), (errand, true));
+    assert_eq!(errands::insert(&mut tx, &new, NOW_MS).await.unwrap(), None, "one of a command");
     for days in [3, 2] {
         clocks::targets(&mut tx, RepoId(1), 17, days, 10).await.unwrap();
     }

@@ -12,6 +12,7 @@ mod commits_command;
 mod compare_pages;
 mod crash;
 mod database;
+mod errands;
 mod git;
 mod github;
 mod hand;

@@ -4,13 +4,13 @@ use crate::database::{On, on_both};
 use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, sha, slow_report};
 use bot::db::deliveries::{self, Attempt, Ending, NewDelivery, Wanted};
 use bot::db::judgements::{self, Judgement};
-use bot::db::{Db, job_log, jobs, migrate, overview, pulls, repositories, runners};
-use bot::judgement::ConfigError;
+use bot::db::{Db, activity, job_log, jobs, migrate, overview, pulls, repositories, runners};
+use bot::judgement::{ChecksReport, ConfigError};
 use bot::prune::{self, Pruned};
 use bot::pull::{PullRequest, PullState, RepoId, RepoName};
 use bot::queue::{ATTEMPTS_MAX, JobState};
-use perfsuite::model::Fence;
 use perfsuite::model::wire::{Phase, Progress};
+use perfsuite::model::{ChecksSpec, Fence, JobSpec};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ on_both!(
     a_job_is_fenced,
     jobs_of_silent_runners_are_taken_back,
     jobs_are_superseded_and_cancelled,
+    a_run_of_checks_stands_for_no_measurement,
     a_log_keeps_its_end,
     what_was_dealt_with_is_forgotten_in_time,
     a_deadlock_is_told_from_other_errors,
@@ -260,6 +261,49 @@ async fn jobs_are_superseded_and_cancelled(on: On) {
     tx.commit().await.unwrap();
     let job = jobs::get(db.pool(), &job_id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.error.as_deref()), (JobState::Cancelled, Some("mia")));
+}
+
+/// Measuring and checking have jobs in one table: a newer one of the other kind hides nothing.
+async fn a_run_of_checks_stands_for_no_measurement(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let db = seeded.db();
+    let runner = seeded.runner("box", false, NOW_MS).await;
+    let gateway = seeded.repository(1, "acme", "gateway", false).await;
+    let change = pull(7, "perf: one", "alice", sha('d'));
+    seeded.pull(&gateway, &change, Some(&judged(fine_commits())), NOW_MS).await;
+    let id = seeded.queue(&gateway, 7, &sha('d'), 1, NOW_MS).await;
+    let measured = seeded.claim(&runner, NOW_MS).await;
+    seeded.finish(&measured, &slow_report(), NOW_MS).await;
+    let before = activity::impact(db.pool(), gateway.id, "alice").await.unwrap();
+    assert!(!before.is_empty());
+
+    let spec = JobSpec { job: job_id(2), checks: Some(ChecksSpec::default()), ..measured.spec.clone() };
+    let mut tx = db.begin().await.unwrap();
+    let of = (&base(), &sha('d'));
+    jobs::insert_for(&mut tx, gateway.id, 7, of, &spec, true, NOW_MS + 1).await.unwrap();
+    tx.commit().await.unwrap();
+    let checked = seeded.claim(&runner, NOW_MS + 2).await;
+    let spent_ms = jobs::spent_ms(db.pool(), gateway.id, NOW_MS + 2).await.unwrap();
+    let measured_ms = (slow_report().measure_seconds * 1_000.0) as i64;
+    assert_eq!(spent_ms, measured_ms, "checks take nothing of the day's measuring");
+    let mut tx = db.begin().await.unwrap();
+    let report = ChecksReport {
+        commit: sha('d'),
+        commands: Vec::new(),
+        findings: Vec::new(),
+        findings_left_out: 0,
+        elsewhere: 0,
+        proof: None,
+    };
+    let end = jobs::End::Checked { evidence: "abc", checks: &report };
+    assert!(jobs::end(&mut tx, &checked.id, checked.fence, &end, NOW_MS + 3).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(activity::impact(db.pool(), gateway.id, "alice").await.unwrap(), before);
+    let newest = jobs::newest(db.pool(), gateway.id, 7, &sha('d')).await.unwrap().unwrap();
+    assert_eq!(newest.id, id);
+    let of_kind = jobs::newest_of(db.pool(), jobs::Kind::Check, gateway.id, 7, &sha('d')).await.unwrap();
+    assert_eq!(of_kind.unwrap().checks, Some(report));
+    assert_eq!(jobs::newest_of_group(db.pool(), gateway.id, &sha('d')).await.unwrap(), None);
 }
 
 async fn a_log_keeps_its_end(on: On) {

@@ -111,6 +111,7 @@ impl Seeded {
             seed: 7,
             all: false,
             checks: None,
+            focus: None,
         };
         let mut tx = self.db().begin().await.unwrap();
         jobs::insert(&mut tx, repository.id, number, &spec, true, at_ms).await.unwrap();

@@ -148,6 +148,7 @@ impl Bench<'_> {
                 seed,
                 all: false,
                 checks: None,
+                focus: None,
             },
             repository: self.args.repo.clone(),
             work_dir: work.path().to_owned(),

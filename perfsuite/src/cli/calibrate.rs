@@ -125,6 +125,7 @@ fn sampled(args: &CalibrateArgs, seed: u64, rule: &Rule) -> anyhow::Result<Sampl
             seed,
             all: true,
             checks: None,
+            focus: None,
         },
         repository: args.repo.clone(),
         work_dir: work.path().to_owned(),

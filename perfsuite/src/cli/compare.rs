@@ -76,6 +76,7 @@ pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Answer> {
         seed,
         all: args.all,
         checks: None,
+        focus: None,
     };
     let job = Job {
         spec,

@@ -187,6 +187,7 @@ fn built(args: &ProfileArgs, bars: &Bars) -> anyhow::Result<(Profile, Vec<(Side,
         seed,
         all: true,
         checks: None,
+        focus: None,
     };
     let job = Job {
         spec,

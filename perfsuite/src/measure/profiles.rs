@@ -2,7 +2,7 @@
 
 use crate::artifact::stopped;
 use crate::model::profile::Touched;
-use crate::model::{BenchmarkId, Certainty, Mode, Profile, Series, Side, Verdict};
+use crate::model::{BenchmarkId, Certainty, Focus, Mode, Profile, Series, Side, Verdict};
 use crate::suite::criterion::{self, Bench, Benchmark, Effort};
 use crate::suite::load::{self, LoadContext};
 use crate::verdict::{Rule, judge_series};
@@ -30,6 +30,8 @@ pub(super) struct Ask<'a> {
     pub(super) scenarios: &'a [(LoadContext<'a>, f64)],
     /// Modules of changed files: of a server built by its own command, nothing else is known.
     pub(super) modules: &'a [String],
+    /// What is to be profiled even where it did not change.
+    pub(super) focus: Option<&'a Focus>,
 }
 
 #[derive(Default)]
@@ -41,7 +43,11 @@ pub(super) struct Taken {
 pub(super) fn take(ask: &Ask) -> anyhow::Result<Taken> {
     let mut taken = Taken::default();
     let begun = Instant::now();
-    for (suite, id) in changed(ask.rule, ask.series) {
+    let mut wanted = changed(ask.rule, ask.series);
+    if let Some(focus) = ask.focus {
+        add(&mut wanted, ask.series.iter().filter(|series| focus.wants(&series.benchmark)));
+    }
+    for (suite, id) in wanted {
         stopped(ask.bench.observer)?;
         let left = ALL.saturating_sub(begun.elapsed());
         if taken.profiles.len() >= PROFILED_MAX || left < LEAST {
@@ -89,14 +95,19 @@ fn changed<'a>(rule: &Rule, series: &'a [Series]) -> Vec<(&'a str, &'a Benchmark
         let faster = |verdict: Verdict| verdict == Verdict::Faster;
         faster(a.verdict).cmp(&faster(b.verdict)).then(size(b.estimate).total_cmp(&size(a.estimate)))
     });
-    let mut ids: Vec<(&str, &BenchmarkId)> = Vec::new();
-    for (series, _) in changed {
+    let mut ids = Vec::new();
+    add(&mut ids, changed.into_iter().map(|(series, _)| series));
+    ids
+}
+
+/// Adds each benchmark once.
+fn add<'a>(ids: &mut Vec<(&'a str, &'a BenchmarkId)>, series: impl Iterator<Item = &'a Series>) {
+    for series in series {
         let id = (series.suite.as_str(), &series.benchmark);
         if !ids.contains(&id) {
             ids.push(id);
         }
     }
-    ids
 }
 
 #[cfg(test)]
@@ -129,5 +140,13 @@ mod tests {
         let rule = Rule::new(0.01, 6);
         let names: Vec<&str> = changed(&rule, &all).into_iter().map(|(_, id)| id.0.as_str()).collect();
         assert_eq!(names, ["server", "slower", "faster"]);
+        let mut ids = changed(&rule, &all);
+        add(&mut ids, all.iter());
+        let names: Vec<&str> = ids.into_iter().map(|(_, id)| id.0.as_str()).collect();
+        assert_eq!(
+            names,
+            ["server", "slower", "faster", "equal", "suspect"],
+            "what is asked for follows, once"
+        );
     }
 }

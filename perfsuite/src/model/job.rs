@@ -1,6 +1,6 @@
 //! What a runner is asked to do: two commits, the suites to measure, the limits to keep.
 
-use super::{ChecksSpec, JobId, Metric, Sha};
+use super::{BenchmarkId, ChecksSpec, JobId, Metric, Sha};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +28,30 @@ pub struct JobSpec {
     /// Nothing is measured: these checks are run on the head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<ChecksSpec>,
+    /// It is about a few benchmarks alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub focus: Option<Focus>,
+}
+
+/// What somebody wants to know more of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Focus {
+    /// Nothing else is measured; empty: whatever the suites have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub benchmarks: Vec<BenchmarkId>,
+    /// They are profiled, whatever the clock says.
+    #[serde(default)]
+    pub profile: bool,
+    /// The base is no commit of the branch that changes go to: nothing of its build is kept for later jobs.
+    #[serde(default)]
+    pub passing_base: bool,
+}
+
+impl Focus {
+    /// Whether a benchmark is to be measured.
+    pub fn wants(&self, benchmark: &BenchmarkId) -> bool {
+        self.benchmarks.is_empty() || self.benchmarks.contains(benchmark)
+    }
 }
 
 /// Whose code it is, which decides whether it may run without a sandbox.

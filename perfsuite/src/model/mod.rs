@@ -18,7 +18,7 @@ pub use evidence::{
     Build, Evidence, Failure, FailureReason, Instructions, OneSided, Series, Side, Unaffected, Visit,
 };
 pub use ids::{BenchmarkId, Fence, JobId, Sha};
-pub use job::{CriterionSuite, JobLimits, JobSpec, LoadSuite, Mode, SuiteKind, SuiteSpec, Trust};
+pub use job::{CriterionSuite, Focus, JobLimits, JobSpec, LoadSuite, Mode, SuiteKind, SuiteSpec, Trust};
 pub use metric::{Direction, Metric, Unit};
 pub use profile::{Profile, ProfileSummary};
 pub use scenario::Scenario;

@@ -18,6 +18,7 @@ fn lease() -> Lease {
             seed: 1,
             all: false,
             checks: None,
+            focus: None,
         },
         fence: Fence(7),
         lease_ms: 30_000,

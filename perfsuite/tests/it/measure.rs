@@ -7,7 +7,8 @@ use crate::repository::Repository;
 use perfsuite::measure::{Job, Stopped, measure, measure_within};
 use perfsuite::model::wire::{Phase, Progress};
 use perfsuite::model::{
-    Comparison, Evidence, FailureReason, JobId, JobLimits, JobSpec, Metric, Report, Sha, Side, Trust, Verdict,
+    BenchmarkId, Comparison, Evidence, FailureReason, Focus, JobId, JobLimits, JobSpec, Metric, Report, Sha,
+    Side, Trust, Verdict,
 };
 use perfsuite::observe::{Observer, Unobserved};
 use perfsuite::sandbox::{Preference, Sandbox};
@@ -39,6 +40,7 @@ pub fn scene(repository: &Repository, base: &str, head: &str, preference: Prefer
         seed: 7,
         all: false,
         checks: None,
+        focus: None,
     };
     let job = Job {
         spec,
@@ -145,6 +147,31 @@ fn identical_executables_are_not_run() {
     assert_eq!(evidence.identical, ["fixture/work"]);
     assert!(evidence.series.is_empty() && evidence.failures.is_empty());
     assert!(report.rows.is_empty() && !report.blocks());
+}
+
+#[test]
+fn a_focus_measures_its_benchmarks_alone_and_keeps_no_passing_base() {
+    let repository = Repository::with_benches(BASE);
+    let base = repository.commit("base");
+    repository.write_benches(HEAD);
+    let head = repository.commit("head");
+    let mut scene = scene(&repository, &base, &head, Preference::Auto);
+    let cache = tempfile::tempdir().unwrap();
+    scene.job.cache_dir = cache.path().to_owned();
+    let kept = || {
+        let places = std::fs::read_dir(cache.path().join("repositories")).into_iter().flatten().flatten();
+        let targets = places.flat_map(|place| std::fs::read_dir(place.path().join("targets")));
+        targets.flatten().flatten().count()
+    };
+    for passing_base in [true, false] {
+        let benchmarks = vec![BenchmarkId("route/faster".into())];
+        scene.job.spec.focus = Some(Focus { benchmarks, passing_base, ..Focus::default() });
+        let (evidence, report) = stored(measure(&scene.job, &Unobserved).unwrap());
+        assert_eq!((evidence.judged_pairs, report.rows.len()), (1, 1), "{:?}", report.rows);
+        assert_eq!(verdict_of(&report, "route/faster"), Some(Verdict::Faster));
+        assert_eq!(evidence.failures, [], "what would hang or panic is not run");
+        assert_eq!(kept() > 0, !passing_base);
+    }
 }
 
 #[test]

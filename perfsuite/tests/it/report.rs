@@ -37,6 +37,7 @@ fn evidence() -> Evidence {
             seed: 1,
             all: false,
             checks: None,
+            focus: None,
         },
         environment: Environment::default(),
         builds: vec![],

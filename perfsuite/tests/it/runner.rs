@@ -327,6 +327,7 @@ fn lease(source: &Source) -> Lease {
             seed: 1,
             all: false,
             checks: None,
+            focus: None,
         },
         fence: Fence(7),
         lease_ms: 10_000,

@@ -41,6 +41,12 @@ pub enum Event {
         base: Sha,
         head: Sha,
     },
+    /// It landed, or was taken apart.
+    MergeGroupDestroyed {
+        repo: RepoId,
+        base: Sha,
+        head: Sha,
+    },
     /// `submitted`, `edited` or `dismissed`.
     PullRequestReview {
         repo: RepoId,
@@ -264,10 +270,13 @@ fn payload(state: &State, app: u64, event: &Event, url: &str) -> anyhow::Result<
             payload["comment"] = json::comment(state, known, comment, url);
             ("issue_comment", payload)
         }
-        Event::MergeGroup { repo, base, head } => {
+        Event::MergeGroup { repo, base, head } | Event::MergeGroupDestroyed { repo, base, head } => {
             let known = repo_of(repo)?;
             let mut payload = common(repo, &known.name.owner)?;
-            payload["action"] = json!("checks_requested");
+            payload["action"] = match event {
+                Event::MergeGroup { .. } => json!("checks_requested"),
+                _ => json!("destroyed"),
+            };
             payload["merge_group"] = json!({
                 "head_sha": head,
                 "head_ref": format!("refs/heads/gh-readonly-queue/{}/pr-1-{base}", known.default_branch),

@@ -33,6 +33,7 @@ pub(super) fn spec() -> JobSpec {
         seed: 1,
         all: false,
         checks: None,
+        focus: None,
     }
 }
 
