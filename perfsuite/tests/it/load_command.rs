@@ -1,5 +1,7 @@
 //! `perfsuite load` through the door: servers that work, and every way in which they do not.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{Histogram, serialization::Deserializer};
 use perfsuite::load::wire::decode;
 use serde_json::Value;
 use std::fs;
@@ -91,7 +93,9 @@ fn each_metric_has_estimate_interval_verdict_and_histograms() {
                 played["sides"][side]["answered"].as_u64().unwrap()
             };
             assert_eq!(histogram.len(), expect, "{row}");
-            let compressed = decode(row["histograms_compressed"][side].as_str().unwrap()).unwrap();
+            let compressed = STANDARD.decode(row["histograms_compressed"][side].as_str().unwrap()).unwrap();
+            let compressed: Histogram<u64> =
+                Deserializer::new().deserialize(&mut compressed.as_slice()).unwrap();
             assert_eq!(compressed, histogram);
         }
     }
