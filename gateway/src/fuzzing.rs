@@ -223,6 +223,22 @@ mod tests {
         "PUT /a/b\nhost: x\nconnection: close, x\nupgrade: h2c\nexpect: 100-continue",
     ];
 
+    /// Bytes that are replaced, put in or taken out, each at its place.
+    fn with_faults(text: &str, faults: &[(u16, u8, u8)]) -> Vec<u8> {
+        let mut bytes = text.as_bytes().to_vec();
+        for (at, byte, how) in faults {
+            let at = usize::from(*at) % bytes.len();
+            match how {
+                0 => bytes[at] = *byte,
+                1 => bytes.insert(at, *byte),
+                _ => {
+                    bytes.remove(at);
+                }
+            }
+        }
+        bytes
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
@@ -232,17 +248,7 @@ mod tests {
             step in any::<u8>(),
             faults in prop::collection::vec((any::<u16>(), prop::sample::select(b"\r\n:; 0159aA,\0\x0b-".to_vec()), 0u8..3), 0..4),
         ) {
-            let mut bytes = SEEDS[seed].as_bytes().to_vec();
-            for (at, byte, how) in faults {
-                let at = usize::from(at) % bytes.len();
-                match how {
-                    0 => bytes[at] = byte,
-                    1 => bytes.insert(at, byte),
-                    _ => {
-                        bytes.remove(at);
-                    }
-                }
-            }
+            let bytes = with_faults(SEEDS[seed], &faults);
             super::framing(&[&[kind, step][..], &bytes].concat());
         }
 
@@ -252,17 +258,7 @@ mod tests {
             kind in any::<u8>(),
             faults in prop::collection::vec((any::<u16>(), prop::sample::select(b"\r\n:; 0/aA,\0\t-?#@*".to_vec()), 0u8..3), 0..4),
         ) {
-            let mut bytes = REQUESTS[seed].as_bytes().to_vec();
-            for (at, byte, how) in faults {
-                let at = usize::from(at) % bytes.len();
-                match how {
-                    0 => bytes[at] = byte,
-                    1 => bytes.insert(at, byte),
-                    _ => {
-                        bytes.remove(at);
-                    }
-                }
-            }
+            let bytes = with_faults(REQUESTS[seed], &faults);
             super::http2(&[&[kind][..], &bytes].concat());
         }
     }
