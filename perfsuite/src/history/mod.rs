@@ -81,6 +81,11 @@ const END_MIN: usize = 4;
 /// away in time says little about now.
 const NEAREST: usize = 200;
 
+/// Places of a step whose costs differ by less fit alike: what adding up costs leaves.
+const ALIKE: f64 = 1e-9;
+/// Of so many places that fit alike the best is looked for; more outliers in a row are a level of their own.
+const ALIKE_MAX: usize = 8;
+
 /// The changes of a series whose points are in order, oldest first.
 ///
 /// The same for a series of `c * value`; points that are not positive and finite must have been left out.
@@ -98,6 +103,7 @@ pub fn change_points(points: &[Point], rule: &Rule) -> Vec<ChangePoint> {
         doubt_max: rule.certainty / logs.len() as f64,
         bounds: segment::segment(&scaled, penalty),
     };
+    steps.settle();
     steps.prune();
     steps.settle();
     steps.prune();
@@ -186,7 +192,11 @@ impl Steps<'_> {
         line < step
     }
 
-    /// Moves every step to where the levels on both sides fit best, since what was taken out may have lain beside it.
+    /// Moves every step to where the levels on both sides fit best, since what was taken out may have lain beside it: a
+    /// burst, so no further than one is long. Of two steps one of which was not certain, the other stays where it is.
+    /// Outliers beside a step fit neither level, so several places may fit alike: of those the one where the sides are
+    /// least likely of one level, so that an outlier weakens neither side, and the first of a series is not another
+    /// than the last of the same one backwards.
     fn settle(&mut self) {
         for i in 1..self.bounds.len().saturating_sub(1) {
             let [from, at, to] = [self.bounds[i - 1], self.bounds[i], self.bounds[i + 1]];
@@ -195,14 +205,27 @@ impl Steps<'_> {
             let cost = |log: f64, level: f64| segment::loss((log - level) / self.noise.spread);
             // What moving the bound to each place costs, against having it at `from`.
             let mut sum = 0.0;
-            let mut best = (f64::INFINITY, at);
+            let mut least = f64::INFINITY;
+            let mut best: Vec<usize> = vec![at];
             for (place, log) in (from..to).zip(&self.logs[from..to]) {
-                if place > from && sum < best.0 - 1e-9 {
-                    best = (sum, place);
+                if place > from && place.abs_diff(at) <= SEGMENT_MIN {
+                    if sum < least - ALIKE {
+                        least = sum;
+                        best.clear();
+                    }
+                    if sum <= least + ALIKE {
+                        best.push(place);
+                    }
                 }
                 sum += cost(*log, before) - cost(*log, after);
             }
-            self.bounds[i] = best.1;
+            best.truncate(ALIKE_MAX);
+            let doubts = best.into_iter().map(|place| {
+                self.bounds[i] = place;
+                (self.doubt(i), place)
+            });
+            let settled = doubts.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(at, |(_, place)| place);
+            self.bounds[i] = settled;
         }
     }
 }
