@@ -50,6 +50,7 @@ mod run_pages;
 mod scene;
 mod secrets;
 mod seed;
+mod seed_load;
 mod setup;
 mod space;
 mod stages;

@@ -481,6 +481,7 @@ pub fn slow_report() -> Report {
         ));
     }
     Report {
+        scenarios: vec![crate::seed_load::scenario()],
         failures: vec![Failure {
             suite: "routing".into(),
             benchmark: Some(BenchmarkId("route/build/100000".into())),

@@ -113,6 +113,12 @@ impl Knee {
 }
 
 impl Scenario {
+    /// What to make of sustained rates, where any were searched for.
+    pub fn knee_caution(&self) -> Option<&'static str> {
+        let searched = self.sides.values().any(|side| side.knee.is_some());
+        searched.then_some("one search a side, in steps of up to 30 %: a smaller difference says nothing")
+    }
+
     /// What the rows do not say, a sentence each, without full stops.
     pub fn in_words(&self) -> Vec<String> {
         let suite = &self.suite;
@@ -131,6 +137,9 @@ impl Scenario {
                 knee.limited_by.in_words()
             )
         }));
+        if let Some(caution) = self.knee_caution() {
+            words.push(format!("{suite}: {caution}"));
+        }
         words.extend(self.sides.iter().map(|(side, seen)| {
             let memory = seen.memory_peak_bytes.map_or(String::new(), |bytes| {
                 format!("; memory peak {:.1} MiB", bytes as f64 / f64::from(1 << 20))

@@ -24,6 +24,7 @@ pub(super) struct UnderLoad {
     suite: String,
     rate: String,
     lateness: String,
+    caution: Option<&'static str>,
     sides: Vec<SideRow>,
     charts: Vec<Chart>,
 }
@@ -73,6 +74,7 @@ pub(super) fn under_load(scenario: &Scenario) -> UnderLoad {
         suite: clean(&scenario.suite),
         rate: format::thousands(scenario.rate_per_second.round()),
         lateness: format::nanoseconds(scenario.lateness_p99_ns as f64),
+        caution: scenario.knee_caution(),
         sides: scenario.sides.iter().map(|(side, seen)| side_row(*side, seen, scenario)).collect(),
         charts: curve(scenario).into_iter().chain(latencies(&scenario.sides)).collect(),
     }
@@ -268,7 +270,7 @@ mod tests {
         assert_eq!(latencies.across.len(), 4);
         assert!(latencies.lines.iter().all(|line| line.path.starts_with('M') && line.path.contains('L')));
         let html = drawn.to_string();
-        for words in ["proxy", "4,000 a second", "99 of 100 within"] {
+        for words in ["proxy", "4,000 a second", "in steps of up to 30 %", "99 of 100 within"] {
             assert!(html.contains(words), "{words}: {html}");
         }
     }
@@ -299,6 +301,7 @@ mod tests {
         }
         let drawn = under_load(&bare);
         assert!(drawn.charts.is_empty());
-        assert!(drawn.to_string().contains("not searched"));
+        let html = drawn.to_string();
+        assert!(html.contains("not searched") && !html.contains("30 %"), "{html}");
     }
 }
