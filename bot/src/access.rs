@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::AccessConfig;
 use crate::github::{GitHub, Person, UserFlow};
+use crate::policy;
 use crate::pull::{Permission, RepoId, Repository};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -71,6 +72,11 @@ impl Access {
             Some(person) => self.permission(repository, person).await >= Permission::Read,
             None => false,
         }
+    }
+
+    /// Whether a visitor may command, as on a pull request. Where GitHub cannot be asked, no.
+    pub async fn may_command(&self, repository: &Repository, visitor: &Person) -> bool {
+        policy::may_command(self.permission(repository, visitor).await)
     }
 
     async fn permission(&self, repository: &Repository, person: &Person) -> Permission {

@@ -3,6 +3,7 @@
 //! A benchmark gates only after it was seen to stand still on that runner; one that is noisy there is recorded only. A
 //! runner on which identical code seems to change, or raises alarms, is in quarantine: nothing that it measures blocks.
 
+use crate::db::quarantined_benchmarks::Quarantined;
 use crate::format;
 use perfsuite::model::{BenchmarkId, Calibration, Certainty, Comparison, Metric, Mode, Report};
 use std::collections::HashMap;
@@ -187,6 +188,22 @@ pub fn apply(report: &mut Report, seen: &[Observation], quarantined: Option<&str
     }
 }
 
+/// Gives rows of benchmarks that somebody put into quarantine their mode, before the runner is asked.
+pub fn hold(report: &mut Report, held: &[Quarantined]) {
+    for row in report.rows.iter_mut().filter(|row| row.mode != Mode::Record) {
+        let here = |one: &&Quarantined| one.suite == row.suite && one.benchmark == row.benchmark.0;
+        if let Some(one) = held.iter().find(here) {
+            row.mode = Mode::Record;
+            row.mode_reason = Some(format!(
+                "in quarantine since {} by {}: {}",
+                format::day(one.since_ms),
+                one.by,
+                one.reason
+            ));
+        }
+    }
+}
+
 /// Whether a quarantine makes a difference: counts do not depend on how evenly a machine runs.
 fn holds(row: &Comparison) -> bool {
     row.mode == Mode::Gate && row.metric != Metric::Instructions
@@ -336,6 +353,27 @@ mod tests {
         assert!(!report.blocks());
         let reason = mode_of(&report, "route/match/100000").1.unwrap();
         assert_eq!(reason, "the runner is in quarantine: it hums");
+    }
+
+    #[test]
+    fn what_somebody_put_into_quarantine_is_recorded_only() {
+        let row = fixtures::regressed().rows.into_iter().find(|row| row.blocks()).unwrap();
+        let held = Quarantined {
+            suite: row.suite.clone(),
+            benchmark: row.benchmark.0.clone(),
+            by: "alice".into(),
+            reason: "it reads the clock".into(),
+            since_ms: 0,
+        };
+        let mut report = fixtures::report(vec![row]);
+        hold(&mut report, &[Quarantined { suite: "another".into(), ..held.clone() }]);
+        assert!(report.blocks());
+        hold(&mut report, &[held]);
+        apply(&mut report, &[], Some("it hums"));
+        let (mode, why) = (report.rows[0].mode, report.rows[0].mode_reason.as_deref());
+        assert_eq!(mode, Mode::Record);
+        assert_eq!(why, Some("in quarantine since 1970-01-01 by alice: it reads the clock"));
+        assert!(!report.blocks());
     }
 
     #[test]

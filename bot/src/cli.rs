@@ -9,6 +9,7 @@ use crate::db::runners;
 use crate::demo::{self, DemoArgs};
 use crate::error::UserError;
 use crate::history::backfill::{self as history_backfill, BackfillArgs as HistoryBackfillArgs};
+use crate::history::told::{AcceptArgs, QuarantineArgs, ReleaseArgs, RenameArgs};
 use crate::proof::{self, ProveArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::repo_config;
@@ -127,6 +128,10 @@ enum ManageRunners {
 #[derive(Subcommand)]
 enum HistoryCommand {
     Backfill(HistoryBackfillArgs),
+    Accept(AcceptArgs),
+    Rename(RenameArgs),
+    Quarantine(QuarantineArgs),
+    Release(ReleaseArgs),
 }
 
 #[derive(Subcommand)]
@@ -196,6 +201,10 @@ async fn obey(command: Command) -> anyhow::Result<ExitCode> {
         Command::History(HistoryCommand::Backfill(args)) => {
             history_backfill::run(args).await.map(|()| ExitCode::SUCCESS)
         }
+        Command::History(HistoryCommand::Accept(args)) => args.run().await.map(|()| ExitCode::SUCCESS),
+        Command::History(HistoryCommand::Rename(args)) => args.run().await.map(|()| ExitCode::SUCCESS),
+        Command::History(HistoryCommand::Quarantine(args)) => args.run().await.map(|()| ExitCode::SUCCESS),
+        Command::History(HistoryCommand::Release(args)) => args.run().await.map(|()| ExitCode::SUCCESS),
         Command::Config(ConfigCommand::Check { file }) => {
             let check = repo_config::check_file(&file);
             print!("{}", check.text);

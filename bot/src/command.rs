@@ -5,7 +5,7 @@ use perfsuite::model::Sha;
 /// Characters of a comment that are looked at; a command stands at the start of a line near the top.
 const COMMENT_MAX_CHARS: usize = 10_000;
 /// A reason is a sentence or two.
-const REASON_MAX_CHARS: usize = 500;
+pub const REASON_MAX_CHARS: usize = 500;
 /// Of what was not understood, so much is repeated.
 const UNKNOWN_MAX_CHARS: usize = 100;
 /// Names of suites have at most 60.

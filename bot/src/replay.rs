@@ -6,7 +6,7 @@ mod texts;
 use crate::backup::DatabaseArgs;
 use crate::calibration::{self, Observation};
 use crate::db::jobs::{self, Job};
-use crate::db::{Db, calibrations, deliveries};
+use crate::db::{Db, calibrations, deliveries, quarantined_benchmarks};
 use crate::error::UserError;
 use crate::evidence::{self, EvidenceStore};
 use crate::git::Mirrors;
@@ -137,6 +137,8 @@ async fn settle(db: &Db, job: &Job, report: &mut Report) -> anyhow::Result<()> {
     seen.extend(own.iter().cloned());
     let mut all = calibrations::of_runner_before(db.pool(), runner, &before).await?;
     all.extend(own);
+    let held = quarantined_benchmarks::at(db.pool(), job.repository, ended_ms).await?;
+    calibration::hold(report, &held);
     calibration::apply(report, &seen, calibration::quarantine(&all).as_deref());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The database: connection, migration, transactions. One SQL text for SQLite and PostgreSQL; a table per file.
 
 pub mod acceptances;
+pub mod accepted_changes;
 pub mod activity;
 pub mod approvals;
 pub mod backfills;
@@ -25,7 +26,9 @@ pub mod overview;
 pub mod pace;
 pub mod points;
 pub mod pulls;
+pub mod quarantined_benchmarks;
 pub mod references;
+pub mod renamed_benchmarks;
 pub mod repositories;
 pub mod repository_settings;
 pub mod runners;

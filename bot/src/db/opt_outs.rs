@@ -2,7 +2,7 @@
 
 use super::Tx;
 use crate::activity::GHOST;
-use sqlx::{Any, Executor, Row};
+use sqlx::{Any, AssertSqlSafe, Executor, Row};
 use std::collections::BTreeSet;
 
 /// More than ask to be left out anywhere; who comes later is still left out of what is stored.
@@ -53,6 +53,10 @@ pub async fn erase(tx: &mut Tx, login: &str) -> sqlx::Result<()> {
         .bind(&login)
         .execute(&mut **tx)
         .await?;
+    for table in ["accepted_changes", "renamed_benchmarks", "quarantined_benchmarks"] {
+        let sql = format!("UPDATE {table} SET login = $1 WHERE LOWER(login) = $2");
+        sqlx::query(AssertSqlSafe(sql)).bind(GHOST).bind(&login).execute(&mut **tx).await?;
+    }
     sqlx::query("UPDATE pull_requests SET author = $1 WHERE LOWER(author) = $2 AND state <> 'open'")
         .bind(GHOST)
         .bind(&login)

@@ -1,13 +1,14 @@
 //! What lists show: repositories, pull requests and jobs with what their newest runs say. Reads only.
 
 use super::pulls::{PullRow, pull_row};
+use super::series::{self, Key};
 use super::{Db, decode, flag, json_option, sha};
 use crate::access::Readables;
 use crate::judgement::CommitsJudgement;
 use crate::pull::{RepoId, RepoName};
 use crate::queue::JobState;
 use perfsuite::model::wire::Progress;
-use perfsuite::model::{JobId, Report, Sha};
+use perfsuite::model::{JobId, Metric, Report, Sha};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -237,6 +238,54 @@ pub async fn pulls(db: &Db, repository: RepoId, before: u64, limit: i64) -> sqlx
     .fetch_all(db.pool())
     .await?;
     rows.iter().map(pull_summary).collect()
+}
+
+/// A change for the worse on a default branch that nobody has taken or held back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenChange {
+    pub repository: RepoName,
+    pub key: Key,
+    pub size: f64,
+    pub found_ms: i64,
+}
+
+/// Those that were confirmed and found since then, in repositories that may be named, the newest first. What was made to
+/// be looked at is none.
+pub async fn open_changes(
+    db: &Db,
+    allowed: &Readables,
+    since_ms: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<OpenChange>> {
+    let allowed = allowed.sql("r");
+    let more_is_worse = format!("s.metric <> '{}'", Metric::QpsPerCore.as_str());
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT r.owner AS repo_owner, r.name AS repo_name, s.suite AS suite, s.benchmark AS benchmark,
+                s.metric AS metric, c.size AS size, c.found_ms AS found_ms
+         FROM change_points c JOIN history_series s ON s.id = c.series_id
+             JOIN repositories r ON r.id = s.repository_id
+         WHERE c.state = 'confirmed' AND c.found_ms >= $1 AND s.sample = 0 AND {allowed}
+           AND r.name NOT LIKE '%#%'
+           AND ((c.size > 0 AND {more_is_worse}) OR (c.size < 0 AND NOT {more_is_worse}))
+           AND NOT EXISTS (SELECT 1 FROM accepted_changes a WHERE a.change_point_id = c.id)
+           AND NOT EXISTS (SELECT 1 FROM quarantined_benchmarks q WHERE q.repository_id = s.repository_id
+               AND q.suite = s.suite AND q.benchmark = s.benchmark AND q.until_ms IS NULL)
+         ORDER BY c.found_ms DESC, c.id DESC LIMIT $2"
+    )))
+    .bind(since_ms)
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(OpenChange {
+                repository: repo_name(row)?,
+                key: series::key(row)?,
+                size: row.try_get("size")?,
+                found_ms: row.try_get("found_ms")?,
+            })
+        })
+        .collect()
 }
 
 /// Jobs of a pull request, the newest first.

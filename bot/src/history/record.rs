@@ -1,8 +1,9 @@
 //! From a report to what is stored of each series. Pure.
 
 use crate::db::points::Ratio;
+use crate::db::renamed_benchmarks::Renames;
 use crate::db::series::Key;
-use perfsuite::model::{Comparison, Report};
+use perfsuite::model::{BenchmarkId, Comparison, Report};
 use perfsuite::verdict::comparison::UNBOUNDED;
 
 /// What one comparison says of one series.
@@ -29,6 +30,30 @@ pub fn rows<'a>(report: &Report, known: impl Iterator<Item = &'a Key>) -> Vec<Ro
         }
     }
     rows
+}
+
+/// A report whose benchmarks are called as they are now.
+pub fn renamed(report: &Report, renames: &Renames) -> Report {
+    let mut report = report.clone();
+    let now = |suite: &str, benchmark: &mut BenchmarkId| {
+        if let Some(name) = renames.get(&(suite.to_owned(), benchmark.0.clone())) {
+            name.clone_into(&mut benchmark.0);
+        }
+    };
+    report.rows.iter_mut().for_each(|row| now(&row.suite, &mut row.benchmark));
+    report.unaffected.iter_mut().for_each(|same| now(&same.suite, &mut same.benchmark));
+    for failure in &mut report.failures {
+        if let Some(benchmark) = &mut failure.benchmark {
+            now(&failure.suite, benchmark);
+        }
+    }
+    for one in &mut report.one_sided {
+        now(&one.suite, &mut one.benchmark);
+        if let Some(other) = &mut one.other_name {
+            now(&one.suite, other);
+        }
+    }
+    report
 }
 
 fn measured(report: &Report, row: &Comparison) -> Option<Row> {
@@ -71,7 +96,7 @@ fn is_same_code(report: &Report, key: &Key) -> bool {
 mod tests {
     use super::*;
     use crate::render::fixtures;
-    use perfsuite::model::{BenchmarkId, Metric, OneSided, Side, Unaffected};
+    use perfsuite::model::{Metric, OneSided, Side, Unaffected};
 
     fn key(benchmark: &str) -> Key {
         Key { suite: "s".into(), benchmark: benchmark.into(), metric: "time".into() }
@@ -114,6 +139,18 @@ mod tests {
         let mut report = report();
         report.rows[0].head = f64::INFINITY;
         assert_eq!(rows(&report, [].iter())[0].value, None);
+    }
+
+    #[test]
+    fn what_was_renamed_is_called_as_it_is_now() {
+        let mut report = report();
+        report.identical = vec!["bench".into()];
+        let renames = Renames::from([(("s".into(), "measured".into()), "present".into())]);
+        let found = rows(&renamed(&report, &renames), [key("present")].iter());
+        assert_eq!(found.len(), 1, "what was measured is not the same code besides: {found:?}");
+        assert!(found[0].key == key("present") && found[0].ratio.ratio > 1.04);
+        let elsewhere = Renames::from([(("t".into(), "measured".into()), "present".into())]);
+        assert_eq!(renamed(&report, &elsewhere), report, "of another suite");
     }
 
     #[test]

@@ -6,9 +6,10 @@ use crate::db::history_commits::{self, HistoryCommit};
 use crate::db::jobs::Job;
 use crate::db::points::{self, Against, Ratio};
 use crate::db::series::{self, Key, Series};
-use crate::db::{Turn, Tx, environments, references};
+use crate::db::{Turn, Tx, environments, references, renamed_benchmarks};
 use crate::queue::Purpose;
 use perfsuite::model::Report;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Whether a job's end makes points: such a transaction has the turn of histories from its beginning.
@@ -40,6 +41,7 @@ async fn commit_ended(tx: &mut Tx, job: &Job, report: &Report) -> sqlx::Result<(
         .iter()
         .find(|reference| Some(reference.number) == commit.reference_number && reference.sha == commit.sha);
     let mut known = series::of_repository(&mut **tx, job.repository).await?;
+    let report = &called_as_now(tx, job, report).await?;
     for row in record::rows(report, known.clone().keys()) {
         let series = known_or_new(tx, job, &mut known, &row.key).await?;
         for against in against(job, &commit, row.ratio, is_reference.is_some()) {
@@ -73,12 +75,19 @@ async fn overlap_ended(tx: &mut Tx, job: &Job, report: &Report) -> sqlx::Result<
     let new = references.windows(2).rev().find(|pair| pair[0].sha == job.base && pair[1].sha == job.head);
     let Some([_, new]) = new else { return Ok(()) };
     let mut known = series::of_repository(&mut **tx, job.repository).await?;
+    let report = &called_as_now(tx, job, report).await?;
     for row in record::rows(report, known.clone().keys()) {
         let series = known_or_new(tx, job, &mut known, &row.key).await?;
         points::put_link(tx, series, new.number, row.ratio, &job.id).await?;
         series::changed(tx, series).await?;
     }
     Ok(())
+}
+
+/// A commit of before a rename has the benchmark's former name.
+async fn called_as_now<'r>(tx: &mut Tx, job: &Job, report: &'r Report) -> sqlx::Result<Cow<'r, Report>> {
+    let renames = renamed_benchmarks::of_repository(&mut **tx, job.repository).await?;
+    Ok(if renames.is_empty() { Cow::Borrowed(report) } else { Cow::Owned(record::renamed(report, &renames)) })
 }
 
 async fn known_or_new(

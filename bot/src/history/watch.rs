@@ -7,7 +7,7 @@ use super::linked::linked;
 use crate::app::App;
 use crate::db::change_points::{self, ChangePoint, State};
 use crate::db::series::{self, Series};
-use crate::db::{Turn, Tx, bisects, history_commits, points, repositories};
+use crate::db::{Turn, Tx, bisects, history_commits, points, quarantined_benchmarks, repositories};
 use crate::notify;
 use perfsuite::history;
 use std::collections::BTreeSet;
@@ -85,7 +85,9 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
     }
     series::judged(&mut tx, series.id, series.version).await?;
     confirmed.retain(|point| point.state == State::Confirmed);
-    if !series.sample {
+    let (suite, benchmark) = (&series.key.suite, &series.key.benchmark);
+    let held = quarantined_benchmarks::of(&mut *tx, series.repository, suite, benchmark).await?.is_some();
+    if !series.sample && !held {
         // Once for each: it may be judged again however often.
         for point in confirmed.iter().filter(|point| !told.contains(point.id.as_str())) {
             tell(&mut tx, app, series, point, now_ms).await?;
@@ -93,7 +95,7 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
     }
     tx.commit().await?;
     app.wake.notices.notify_one();
-    if series.sample || !repositories::active(&app.db, series.repository).await? {
+    if series.sample || held || !repositories::active(&app.db, series.repository).await? {
         return Ok(());
     }
     for point in confirmed {

@@ -6,7 +6,7 @@ use crate::calibration::{self, Observation};
 use crate::conventions::checked;
 use crate::db::jobs::{End, Job};
 use crate::db::runners::{self, Runner};
-use crate::db::{calibrations, comparisons, job_log, jobs, pulls, repositories};
+use crate::db::{calibrations, comparisons, job_log, jobs, pulls, quarantined_benchmarks, repositories};
 use crate::disk;
 use crate::errands;
 use crate::evidence;
@@ -298,6 +298,8 @@ async fn settle_modes(app: &App, job: &Job, report: &mut Report, now_ms: i64) ->
     seen.extend(own.iter().cloned());
     let mut all = calibrations::of_runner(app.db.pool(), runner, since_ms).await?;
     all.extend(own);
+    let held = quarantined_benchmarks::at(app.db.pool(), job.repository, now_ms).await?;
+    calibration::hold(report, &held);
     calibration::apply(report, &seen, calibration::quarantine(&all).as_deref());
     Ok(())
 }

@@ -16,6 +16,7 @@ use bot::db::{bisects, change_points, environments, notices, points, series};
 use bot::demo::sample;
 use bot::dossier::Facts;
 use bot::errands::Errand;
+use bot::history::curate::{self, Benchmark, Said};
 use bot::judgement::Acceptance;
 use bot::outgoing::Outgoing;
 use bot::pull::MergeSettings;
@@ -128,7 +129,8 @@ fn judged_by(head: &Sha) -> Facts {
 async fn history(seeded: &Seeded) {
     sample::seed(seeded.db(), RepoId(1), 1, NOW_MS).await.unwrap();
     let series = series::of_repository(seeded.db().pool(), RepoId(1)).await.unwrap();
-    let series = series.values().next().unwrap().id;
+    let (key, series) = series.iter().next().unwrap();
+    let series = series.id;
     let mut tx = seeded.db().begin().await.unwrap();
     environments::number_of(&mut tx, &Environment::default()).await.unwrap();
     let job = JobId("0193f2a0-0000-7000-8000-00000000abcd".into());
@@ -150,6 +152,11 @@ async fn history(seeded: &Seeded) {
     assert!(bisects::insert(&mut tx, &new, NOW_MS).await.unwrap().is_none(), "one of a change point");
     notices::insert(&mut tx, "https://chat.example/", "run.slower", "{}", NOW_MS).await.unwrap();
     tx.commit().await.unwrap();
+    let (db, said) = (seeded.db(), Said { by: "carol", at_ms: NOW_MS });
+    let of = Benchmark { repository: RepoId(1), suite: &key.suite, name: &key.benchmark };
+    curate::accept(db, RepoId(1), change_point, "it is safer", said).await.unwrap();
+    curate::quarantine(db, of, "it reads the clock", said).await.unwrap();
+    curate::rename(db, of, "sample/renamed", said).await.unwrap();
 }
 
 /// All rows as text, in one order on both databases.

@@ -11,6 +11,7 @@ use bot::db::series::{self, Key, Series};
 use bot::db::{Db, bisects, change_points, jobs, references};
 use bot::demo::standin::Event;
 use bot::history::bisect::Outcome;
+use bot::history::curate::{self, Benchmark, Said};
 use bot::queue::{JobState, Purpose};
 use perfsuite::model::wire::{self, Lease, Stored};
 use perfsuite::model::{Build, Sha, Side};
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 on_both!(
     a_push_makes_a_point_against_parent_and_reference,
+    a_renamed_benchmark_goes_on_as_one_series,
     a_new_reference_is_linked_to_the_one_before,
     a_level_that_changed_is_found_and_its_commit_searched,
     a_rewritten_branch_takes_its_points_along,
@@ -137,6 +139,31 @@ async fn a_push_makes_a_point_against_parent_and_reference(on: On) {
     );
     assert!(near(point.value.unwrap(), 50.0), "the value of the run against the parent: {point:?}");
     assert!(runner.claim(true).await.is_none());
+    world.server.stop().await;
+}
+
+async fn a_renamed_benchmark_goes_on_as_one_series(on: On) {
+    let world = World::new(on, Wishes::default()).await;
+    let runner = Hand::new(&world, "box").await;
+    world.main_commit(1);
+    world.push_event("main").await;
+    runner.measure(&eventually_claim(&runner).await, 1.25).await;
+    let old = world.series().await.unwrap();
+    let of = Benchmark { repository: world.repository, suite: "widgets", name: "widgets/one" };
+    let said = Said { by: "alice", at_ms: world.server.app.clock.now_ms() };
+    curate::rename(world.db(), of, "widgets/two", said).await.unwrap();
+    // What is measured under the old name, as commits of before the rename are, is stored under the new one.
+    world.main_commit(2);
+    world.push_event("main").await;
+    for _ in 0..2 {
+        runner.measure(&eventually_claim(&runner).await, 0.5).await;
+    }
+    assert_eq!(world.series().await, None);
+    let points = points::between(world.db().pool(), old.id, 0, i64::MAX, 10).await.unwrap();
+    assert_eq!(points.len(), 2, "{points:?}");
+    assert!(near(points[1].parent.unwrap().ratio, 0.5), "{points:?}");
+    let all = series::of_repository(world.db().pool(), world.repository).await.unwrap();
+    assert_eq!(all.into_keys().map(|key| key.benchmark).collect::<Vec<_>>(), ["widgets/two"]);
     world.server.stop().await;
 }
 

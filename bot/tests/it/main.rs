@@ -11,6 +11,7 @@ mod commands;
 mod commits_command;
 mod compare_pages;
 mod crash;
+mod curate;
 mod database;
 mod errands;
 mod git;

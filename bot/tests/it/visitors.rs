@@ -27,16 +27,16 @@ on_both!(
 
 const PUBLIC_URL: &str = "http://paceline.test";
 /// Has job 6 and pull request 1.
-const SECRET: &str = "acme/secret-sauce";
+pub const SECRET: &str = "acme/secret-sauce";
 
 /// A working day with a door to GitHub.
-struct House {
-    seeded: Seeded,
+pub struct House {
+    pub seeded: Seeded,
     github: StandIn,
 }
 
 impl House {
-    async fn new(on: On, config: AccessConfig) -> Self {
+    pub async fn new(on: On, config: AccessConfig) -> Self {
         let mut seeded = Seeded::working_day(on).await;
         let github = StandIn::start(StandInOptions::new(seeded.dir.path().join("github"))).await.unwrap();
         let app = github.create_app("paceline").unwrap();
@@ -89,7 +89,7 @@ impl House {
         Self { seeded, github }
     }
 
-    async fn send(&self, method: &str, path: &str, cookie: Option<&str>, body: &str) -> Answer {
+    pub async fn send(&self, method: &str, path: &str, cookie: Option<&str>, body: &str) -> Answer {
         let site = self.seeded.site.clone();
         let router = pages::routes::<Site>(site.clone()).with_state(site);
         let mut request = Request::builder().method(method).uri(path);
@@ -103,7 +103,7 @@ impl House {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    async fn get(&self, path: &str, cookie: Option<&str>) -> Answer {
+    pub async fn get(&self, path: &str, cookie: Option<&str>) -> Answer {
         self.send("GET", path, cookie, "").await
     }
 
@@ -119,7 +119,7 @@ impl House {
     }
 
     /// The cookie of somebody who is signed in.
-    async fn sign_in(&self, login: &str) -> String {
+    pub async fn sign_in(&self, login: &str) -> String {
         let (path, cookie) = self.go_to_github(login).await;
         let done = self.get(&path, Some(&cookie)).await;
         assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
@@ -128,10 +128,10 @@ impl House {
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
 }
 
 /// `name=value` of a cookie that an answer sets.
@@ -145,7 +145,7 @@ fn cookie_of(headers: &HeaderMap, name: &str) -> String {
     found.split(';').next().unwrap().to_owned()
 }
 
-fn csrf_of(body: &str) -> String {
+pub fn csrf_of(body: &str) -> String {
     body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
@@ -162,12 +162,14 @@ enum Whose {
     Visitor,
     /// Answered to forms of ours alone.
     Form,
+    /// The same of the repository that is in its path, to those who may write there.
+    Writing,
     /// Sends the browser elsewhere, or refuses.
     SignIn,
 }
 
 /// Every route of the pages and of the API.
-const ROUTES: [(&str, Whose); 38] = [
+const ROUTES: [(&str, Whose); 42] = [
     ("/", Whose::Everybody),
     ("/runners", Whose::Everybody),
     ("/service", Whose::Everybody),
@@ -179,6 +181,10 @@ const ROUTES: [(&str, Whose); 38] = [
     ("/{owner}/{name}/contributors/{login}", Whose::Repository),
     ("/{owner}/{name}/history", Whose::Repository),
     ("/{owner}/{name}/history.csv", Whose::Repository),
+    ("/{owner}/{name}/history/accept", Whose::Writing),
+    ("/{owner}/{name}/history/rename", Whose::Writing),
+    ("/{owner}/{name}/history/quarantine", Whose::Writing),
+    ("/{owner}/{name}/history/release", Whose::Writing),
     ("/{owner}/{name}/compare", Whose::Repository),
     ("/api/v1/repositories/{owner}/{name}/history", Whose::Repository),
     ("/{owner}/{name}/calibration", Whose::Repository),
@@ -286,12 +292,37 @@ async fn every_route_by_every_visitor(on: On) {
                     }
                     assert_eq!(house.get(route, cookie).await.status, StatusCode::METHOD_NOT_ALLOWED);
                 }
+                Whose::Writing => a_form_of(&house, route, who, cookie).await,
                 Whose::Everybody | Whose::Part | Whose::SignIn => {}
             }
             let failed = house.get("/service", cookie).await.body.contains("Deliveries that were given up");
             assert_eq!(failed, *who == "boss", "{who}");
         }
     }
+}
+
+/// Only who may write there is read at all, and only with a form of ours; to everybody else there is nothing.
+async fn a_form_of(house: &House, route: &str, who: &str, cookie: Option<&str>) {
+    let proof = match cookie {
+        Some(cookie) => csrf_of(&house.get("/me", Some(cookie)).await.body),
+        None => "0".repeat(64),
+    };
+    let to = |name| path(route, name, 6, 1, "mallory");
+    for body in [String::new(), "csrf=".into(), "csrf=0000".into(), format!("csrf={proof}")] {
+        let none = house.send("POST", &to("acme/nothing"), cookie, &body).await;
+        assert_eq!(none.status, StatusCode::NOT_FOUND, "{route} by {who}");
+        for name in [SECRET, "acme/gateway"] {
+            let answer = house.send("POST", &to(name), cookie, &body).await;
+            if who == "writer" && name == SECRET && body.ends_with(&proof) {
+                assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{route}: {}", answer.body);
+            } else {
+                // The way to sign in leads back to the address itself.
+                let told = answer.body.replace(name.trim_start_matches("acme/"), "nothing");
+                assert_eq!((answer.status, &told), (none.status, &none.body), "{route} by {who}");
+            }
+        }
+    }
+    assert_eq!(house.get(&to(SECRET), cookie).await.status, StatusCode::METHOD_NOT_ALLOWED, "{route}");
 }
 
 /// What the routers' sources have.

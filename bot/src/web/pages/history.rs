@@ -4,15 +4,20 @@
 use super::access::AtRepository;
 use super::error::PageError;
 use super::history_list::{self, HistoryPage};
-use super::history_series::{self, SeriesPage};
+use super::history_series::{self, Asked, SeriesPage};
 use super::history_shown::{self, Chart, Facts, Other, Shown, View, Window};
 use super::spark;
 use super::{Site, render};
 use crate::db::history_commits::HistoryCommit;
+use crate::db::renamed_benchmarks::series_called;
 use crate::db::series::{self, Key, Series};
-use crate::db::{bisects, change_points, environments, history_commits, points, references};
+use crate::db::{
+    accepted_changes, bisects, change_points, environments, history_commits, points, quarantined_benchmarks,
+    references,
+};
 use crate::history::linked::linked;
 use crate::pull::Repository;
+use crate::web::frame;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, RawQuery, State};
 use axum::http::header;
@@ -153,22 +158,44 @@ pub async fn show(
     match choice.key() {
         Some(key) => {
             let (facts, chart) = seen(&site, &repository, &key, &choice).await?;
-            let (public_url, now_ms) = (site.access.public_url(), site.clock.now_ms());
-            let page: SeriesPage = history_series::page(&repository, &facts, &chart, public_url, now_ms);
+            let asked = Asked {
+                public_url: site.access.public_url(),
+                csrf: csrf(&site, &repository).await,
+                now_ms: site.clock.now_ms(),
+            };
+            let page: SeriesPage = history_series::page(&repository, &facts, &chart, asked);
             Ok(render(&page)?.into_response())
         }
         None => Ok(render(&list(&site, &repository, &choice).await?)?.into_response()),
     }
 }
 
-/// What is known of a series apart from its points and their commits.
+/// For the forms of somebody who may say something of the history.
+async fn csrf(site: &Site, repository: &Repository) -> Option<String> {
+    let visitor = frame::visitor()?;
+    site.access.may_command(repository, &visitor.person).await.then_some(visitor.csrf)
+}
+
+/// What is known of a series apart from its points and their commits. What a benchmark was called before leads to it.
 async fn known(site: &Site, repository: &Repository, key: &Key, window: Window) -> Result<Facts, PageError> {
     let pool = site.db.pool();
-    let series = series::by_key(pool, repository.id, key).await?.ok_or(PageError::NotFound)?;
+    let series = series_called(pool, repository.id, key).await?.ok_or(PageError::NotFound)?;
     let changes = change_points::of_series(pool, series.id).await?;
     Ok(Facts {
         points: Vec::new(),
         links: points::links(pool, series.id).await?,
+        accepted: if changes.is_empty() {
+            BTreeMap::new()
+        } else {
+            accepted_changes::of_series(pool, series.id).await?
+        },
+        quarantined: quarantined_benchmarks::of(
+            pool,
+            repository.id,
+            &series.key.suite,
+            &series.key.benchmark,
+        )
+        .await?,
         searches: if changes.is_empty() {
             BTreeMap::new()
         } else {
@@ -261,6 +288,7 @@ async fn list(site: &Site, repository: &Repository, choice: &Choice) -> Result<H
         })
         .collect();
     let references = references::all(pool, repository.id).await?;
+    let now_ms = site.clock.now_ms();
     Ok(history_list::page(&history_list::Facts {
         repository,
         listed: &listed,
@@ -270,9 +298,11 @@ async fn list(site: &Site, repository: &Repository, choice: &Choice) -> Result<H
         wanted: &wanted,
         changes: &changes,
         changed: &changed,
+        accepted: &accepted_changes::of_repository(pool, repository.id).await?,
+        quarantined: &quarantined_benchmarks::at(pool, repository.id, now_ms).await?,
         commits: &newest,
         reference: references.last(),
-        now_ms: site.clock.now_ms(),
+        now_ms,
     }))
 }
 
@@ -285,12 +315,12 @@ pub async fn svg(
     let Query(choice) = choice.unwrap_or_default();
     let key = choice.key().ok_or(PageError::NotFound)?;
     let pool = site.db.pool();
-    let series = series::by_key(pool, repository.id, &key).await?.ok_or(PageError::NotFound)?;
+    let series = series_called(pool, repository.id, &key).await?.ok_or(PageError::NotFound)?;
     let points = points::between(pool, series.id, 0, i64::MAX, SPARK_COMMITS).await?;
     let links = points::links(pool, series.id).await?;
     let references = references::all(pool, repository.id).await?;
     let reference = references.last().map(|reference| reference.name.as_str());
-    let drawing = spark::Alone::of(&key, reference, &linked(&points, &links));
+    let drawing = spark::Alone::of(&series.key, reference, &linked(&points, &links));
     Ok(super::badge::picture(&repository, drawing.to_string()))
 }
 

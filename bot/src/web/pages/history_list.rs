@@ -2,18 +2,21 @@
 
 use super::history_series::{change_badge, state_badge};
 use super::history_shown::run_of;
-use super::parts::{Badge, When, clean};
+use super::parts::{Badge, Kind, When, clean};
 use super::spark::Spark;
 use crate::db::change_points::ChangePoint;
 use crate::db::history_commits::HistoryCommit;
 use crate::db::points::{Link, Point};
+use crate::db::quarantined_benchmarks::Quarantined;
 use crate::db::references::Reference;
 use crate::db::series::{Key, Series};
 use crate::format;
 use crate::history::linked::linked;
+use crate::judgement::Acceptance;
 use crate::pull::Repository;
 use askama::Template;
 use perfsuite::model::Metric;
+use std::collections::BTreeMap;
 
 /// Change points on the page, the newest.
 pub const CHANGES: i64 = 20;
@@ -31,6 +34,9 @@ pub struct Facts<'a> {
     pub changes: &'a [(ChangePoint, Key)],
     /// The commits of those changes.
     pub changed: &'a [HistoryCommit],
+    /// By change point.
+    pub accepted: &'a BTreeMap<String, Acceptance>,
+    pub quarantined: &'a [Quarantined],
     pub commits: &'a [HistoryCommit],
     pub reference: Option<&'a Reference>,
     pub now_ms: i64,
@@ -57,6 +63,7 @@ struct ChangeRow {
     address: String,
     badge: Badge,
     state: Badge,
+    accepted: Option<Badge>,
     commit: String,
     found: When,
 }
@@ -66,6 +73,7 @@ struct SeriesRow {
     suite: String,
     benchmark: String,
     metric: &'static str,
+    held: Option<Badge>,
     address: String,
     value: String,
     over: String,
@@ -113,7 +121,7 @@ pub fn page(facts: &Facts<'_>) -> HistoryPage {
             .reference
             .map(|reference| (clean(&reference.name), reference.sha.short().to_owned())),
         changes: facts.changes.iter().map(|(change, key)| change_row(facts, &name, change, key)).collect(),
-        series: facts.listed.iter().map(|listed| series_row(&name, listed)).collect(),
+        series: facts.listed.iter().map(|listed| series_row(facts, &name, listed)).collect(),
         matching: format::count(facts.matching, "series", "series"),
         wanted: clean(facts.wanted),
         newer: (facts.after > 0).then(|| page(facts.after.saturating_sub(super::history::LISTED))),
@@ -130,13 +138,18 @@ fn change_row(facts: &Facts<'_>, name: &str, change: &ChangePoint, key: &Key) ->
         address: address(name, key),
         badge: change_badge(metric(key), change.size),
         state: state_badge(change.state),
+        accepted: facts.accepted.contains_key(&change.id).then(|| Badge::new(Kind::Fine, "accepted")),
         commit: commit
             .map_or_else(|| format!("commit {}", change.position), |commit| commit.sha.short().to_owned()),
         found: When::new(change.found_ms, facts.now_ms),
     }
 }
 
-fn series_row(name: &str, (series, points, links): &(Series, Vec<Point>, Vec<Link>)) -> SeriesRow {
+fn series_row(
+    facts: &Facts<'_>,
+    name: &str,
+    (series, points, links): &(Series, Vec<Point>, Vec<Link>),
+) -> SeriesRow {
     let metric = metric(&series.key);
     let over = linked(points, links);
     let value = points.iter().rev().find_map(|point| point.value);
@@ -146,6 +159,11 @@ fn series_row(name: &str, (series, points, links): &(Series, Vec<Point>, Vec<Lin
         suite: clean(&series.key.suite),
         benchmark: clean(&series.key.benchmark),
         metric: metric.title(),
+        held: facts
+            .quarantined
+            .iter()
+            .any(|held| held.suite == series.key.suite && held.benchmark == series.key.benchmark)
+            .then(|| Badge::new(Kind::Unsure, "in quarantine")),
         address: address(name, &series.key),
         value: value.map_or_else(|| format::NONE.into(), |value| format::value(metric, value)),
         over: over

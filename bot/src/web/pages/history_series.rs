@@ -1,8 +1,8 @@
 //! The page of one series: its chart, its change points, its newest points. Pure.
 
-use super::history_list;
 use super::history_shown::{Chart, Drawn, Facts, Other, View, over, run_of};
 use super::parts::{Badge, Kind, When, clean};
+use super::{history_chart, history_list};
 use crate::db::bisects::Bisect;
 use crate::db::change_points::State;
 use crate::db::history_commits::HistoryCommit;
@@ -11,8 +11,7 @@ use crate::history::bisect::Outcome;
 use crate::pull::Repository;
 use askama::Template;
 use perfsuite::model::{Direction, Metric, Sha};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Points of the table below the chart, the newest.
 pub const ROWS: i64 = 30;
@@ -45,6 +44,38 @@ pub struct SeriesPage {
     unlinked: usize,
     /// Markdown for a README.
     snippet: String,
+    quarantined: Option<HeldLine>,
+    /// Where the visitor may say something of this history.
+    forms: Option<Forms>,
+}
+
+/// Where a page is asked for from, and by whom.
+pub struct Asked<'a> {
+    pub public_url: &'a str,
+    /// For the forms of somebody who may command here.
+    pub csrf: Option<String>,
+    pub now_ms: i64,
+}
+
+struct HeldLine {
+    by: String,
+    reason: String,
+    since: When,
+}
+
+/// What every form of the page has in it: the series as the database has it.
+struct Forms {
+    csrf: String,
+    suite: String,
+    benchmark: String,
+    metric: String,
+}
+
+/// That a change was taken.
+struct Accepted {
+    by: String,
+    reason: String,
+    when: When,
 }
 
 /// Another series in the chart.
@@ -65,6 +96,10 @@ struct ViewLink {
 }
 
 struct ChangeRow {
+    id: String,
+    /// It may be accepted still.
+    open: bool,
+    accepted: Option<Accepted>,
     badge: Badge,
     state: Badge,
     commit: CommitShown,
@@ -91,59 +126,11 @@ struct PointRow {
     environment: Option<i64>,
 }
 
-/// What the script draws: columns, since a row each would say every name again.
-#[derive(Serialize)]
-struct ChartData {
-    view: &'static str,
-    percent: bool,
-    unit: perfsuite::model::Unit,
-    higher_is_better: bool,
-    /// Points in the window; where more than are drawn, a zoom asks for what is between.
-    of: usize,
-    x: Vec<i64>,
-    y: Vec<f64>,
-    low: Vec<Option<f64>>,
-    high: Vec<Option<f64>>,
-    told: Vec<String>,
-    commit: Vec<String>,
-    subject: Vec<String>,
-    /// Places among the authors.
-    author: Vec<usize>,
-    authors: Vec<String>,
-    pull: Vec<Option<u64>>,
-    day: Vec<String>,
-    run: Vec<Option<String>>,
-    environment: Vec<Option<i64>>,
-    environments: BTreeMap<i64, String>,
-    changes: Vec<Mark>,
-    others: Vec<OtherData>,
-}
-
-/// Another series, at the same places.
-#[derive(Serialize)]
-struct OtherData {
-    name: String,
-    y: Vec<Option<f64>>,
-}
-
-/// Characters of a subject that the chart says; the table has all of it.
-const SUBJECT_MAX_CHARS: usize = 80;
-
-#[derive(Serialize)]
-struct Mark {
-    x: i64,
-    before: i64,
-    worse: bool,
-    confirmed: bool,
-    label: String,
-}
-
 pub fn page(
     repository: &Repository,
     facts: &Facts,
     chart: &Chart,
-    public_url: &str,
-    now_ms: i64,
+    Asked { public_url, csrf, now_ms }: Asked<'_>,
 ) -> SeriesPage {
     let view = chart.view;
     let key = &facts.series.key;
@@ -173,7 +160,7 @@ pub fn page(
         api: format!("/api/v1/repositories/{name}/history?{query}{window}"),
         address: format!("/{name}/history?{query}{window}{}", with(chart, None)),
         others: others(&name, &format!("/{name}/history?{query}{window}&view={}", view.query()), chart),
-        data: data(facts, chart, metric),
+        data: history_chart::data(facts, chart, metric),
         shown: chart.drawn.len(),
         of: (chart.of > chart.drawn.len()).then(|| format::thousands(chart.of as f64)),
         newest: format!("/{name}/history?{query}&view={}", view.query()),
@@ -190,6 +177,17 @@ pub fn page(
             // Within the brackets of Markdown.
             clean(&key.benchmark).replace(['[', ']', '\n'], " ")
         ),
+        quarantined: facts.quarantined.as_ref().map(|held| HeldLine {
+            by: clean(&held.by),
+            reason: clean(&held.reason),
+            since: When::new(held.since_ms, now_ms),
+        }),
+        forms: csrf.map(|csrf| Forms {
+            csrf,
+            suite: key.suite.clone(),
+            benchmark: key.benchmark.clone(),
+            metric: key.metric.clone(),
+        }),
         name,
     }
 }
@@ -263,7 +261,15 @@ fn changes(facts: &Facts, metric: Metric, now_ms: i64) -> Vec<ChangeRow> {
     newest_first
         .map(|change| {
             let search = facts.searches.get(&change.id);
+            let accepted = facts.accepted.get(&change.id);
             ChangeRow {
+                id: change.id.clone(),
+                open: accepted.is_none() && change.state != State::Withdrawn,
+                accepted: accepted.map(|accepted| Accepted {
+                    by: clean(&accepted.by),
+                    reason: clean(&accepted.reason),
+                    when: When::new(accepted.at_ms, now_ms),
+                }),
                 badge: change_badge(metric, change.size),
                 state: state_badge(change.state),
                 commit: commit(facts, change.position),
@@ -345,110 +351,4 @@ fn rows(facts: &Facts, metric: Metric, now_ms: i64) -> Vec<PointRow> {
             }
         })
         .collect()
-}
-
-/// A number to as many digits as a chart shows: five that count.
-fn shown(number: f64) -> f64 {
-    let digits = 4 - number.abs().max(f64::MIN_POSITIVE).log10().floor().clamp(-300.0, 300.0) as i32;
-    let scale = 10f64.powi(digits.clamp(-300, 300));
-    let rounded = (number * scale).round() / scale;
-    if rounded.is_finite() { rounded } else { number }
-}
-
-fn data(facts: &Facts, chart: &Chart, metric: Metric) -> String {
-    let (view, points) = (chart.view, &chart.drawn);
-    let of = |position: i64| facts.commit(position);
-    let percent = view != View::Raw;
-    let scale = if percent { 100.0 } else { 1.0 };
-    let scaled = |value: Option<f64>| value.map(|value| shown(value * scale));
-    let told = |point: &Drawn| match (point.low, point.high) {
-        (Some(low), Some(high)) => {
-            format!("{} ({})", format::change(point.y), format::interval(low, high))
-        }
-        _ => format::value(metric, point.y),
-    };
-    let text = |position: i64, of_commit: &dyn Fn(&HistoryCommit) -> String| {
-        of(position).map(of_commit).unwrap_or_default()
-    };
-    let subject = |commit: &HistoryCommit| -> String {
-        clean(&commit.subject).chars().take(SUBJECT_MAX_CHARS).collect()
-    };
-    let authors: BTreeSet<String> = facts.commits.iter().map(|commit| clean(&commit.author)).collect();
-    let authors: Vec<String> = std::iter::once(String::new()).chain(authors).collect();
-    let author = |point: &Drawn| {
-        let name = text(point.position, &|commit| clean(&commit.author));
-        authors.binary_search(&name).unwrap_or(0)
-    };
-    let standing = facts.changes.iter().filter(|change| change.state != State::Withdrawn);
-    let data = ChartData {
-        view: view.query(),
-        percent,
-        unit: metric.unit(),
-        higher_is_better: metric.direction() == Direction::HigherIsBetter,
-        of: chart.of,
-        x: points.iter().map(|point| point.position).collect(),
-        y: points.iter().map(|point| shown(point.y * scale)).collect(),
-        low: points.iter().map(|point| scaled(point.low)).collect(),
-        high: points.iter().map(|point| scaled(point.high)).collect(),
-        told: points.iter().map(told).collect(),
-        commit: points.iter().map(|p| text(p.position, &|c| c.sha.short().to_owned())).collect(),
-        subject: points.iter().map(|p| text(p.position, &subject)).collect(),
-        author: points.iter().map(author).collect(),
-        pull: points.iter().map(|p| of(p.position).and_then(|commit| commit.pull)).collect(),
-        day: points.iter().map(|p| text(p.position, &|c| format::day(c.committed_ms))).collect(),
-        run: points.iter().map(|p| of(p.position).and_then(run_of).map(str::to_owned)).collect(),
-        environment: points.iter().map(|p| of(p.position).and_then(|commit| commit.environment)).collect(),
-        environments: facts
-            .environments
-            .iter()
-            .map(|(id, environment)| {
-                let words = [&environment.cpu_model, &environment.kernel];
-                let words: Vec<String> =
-                    words.into_iter().filter(|text| !text.is_empty()).map(|text| clean(text)).collect();
-                (*id, words.join(", "))
-            })
-            .collect(),
-        authors,
-        others: chart
-            .others
-            .iter()
-            .map(|other| {
-                let at: BTreeMap<i64, f64> =
-                    other.drawn.iter().map(|point| (point.position, point.y)).collect();
-                let key = &other.series.key;
-                OtherData {
-                    name: clean(&format!("{} {}", key.benchmark, history_list::metric(key).title())),
-                    y: points.iter().map(|point| scaled(at.get(&point.position).copied())).collect(),
-                }
-            })
-            .collect(),
-        changes: standing
-            .map(|change| Mark {
-                x: change.position,
-                before: change.before,
-                worse: is_worse(metric, change.size),
-                confirmed: change.state == State::Confirmed,
-                label: format!("{}, {}", format::change(change.size), change.state.as_str()),
-            })
-            .collect(),
-    };
-    // Within a script element nothing may look like its end, or like a comment.
-    crate::db::to_json(&data).replace('<', "\\u003c")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_sent_as_far_as_they_can_be_seen() {
-        for (number, expect) in
-            [(1.234_567_8, 1.234_6), (-0.001_234_567_8, -0.001_234_6), (123_456.7, 123_460.0), (0.0, 0.0)]
-        {
-            assert!((shown(number) - expect).abs() <= f64::EPSILON * number.abs() * 4.0, "{}", shown(number));
-        }
-        for odd in [f64::MAX, f64::MIN_POSITIVE, -1e-320, 1e300] {
-            assert!(shown(odd).is_finite(), "{odd}");
-        }
-    }
 }

@@ -6,11 +6,13 @@ use crate::db::bisects::Bisect;
 use crate::db::change_points::{ChangePoint, State};
 use crate::db::history_commits::HistoryCommit;
 use crate::db::points::{self, Figure, Link, Point, Ratio};
+use crate::db::quarantined_benchmarks::Quarantined;
 use crate::db::references::Reference;
 use crate::db::series;
 use crate::format;
 use crate::history::bisect::Outcome;
 use crate::history::linked::linked;
+use crate::judgement::Acceptance;
 use perfsuite::model::{Environment, Metric};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,10 @@ pub struct Facts {
     pub points: Vec<Point>,
     pub links: Vec<Link>,
     pub changes: Vec<ChangePoint>,
+    /// By change point.
+    pub accepted: BTreeMap<String, Acceptance>,
+    /// That somebody had it recorded only.
+    pub quarantined: Option<Quarantined>,
     /// By change point.
     pub searches: BTreeMap<String, Bisect>,
     /// Of what is shown, oldest first.
@@ -244,6 +250,8 @@ pub struct Series {
     sample: bool,
     /// What `reference` is over; ratios to earlier ones are linked to it.
     reference: Option<ReferenceShown>,
+    /// Recorded only, because somebody said so.
+    quarantined: bool,
     points: Vec<PointShown>,
     changes: Vec<ChangeShown>,
 }
@@ -278,6 +286,7 @@ struct RatioShown {
 
 #[derive(Debug, Serialize)]
 struct ChangeShown {
+    id: String,
     /// Of the first measured commit after it.
     position: i64,
     commit: Option<String>,
@@ -285,7 +294,15 @@ struct ChangeShown {
     before: i64,
     size: f64,
     state: &'static str,
+    /// By whom it was taken, and why.
+    accepted: Option<AcceptedShown>,
     search: Option<Outcome>,
+}
+
+#[derive(Debug, Serialize)]
+struct AcceptedShown {
+    by: String,
+    reason: String,
 }
 
 fn ratio(ratio: Ratio) -> RatioShown {
@@ -323,14 +340,20 @@ pub fn series(facts: &Facts) -> Series {
             name: reference.name.clone(),
             commit: reference.sha.to_string(),
         }),
+        quarantined: facts.quarantined.is_some(),
         points: points.collect(),
         changes: standing
             .map(|change| ChangeShown {
+                id: change.id.clone(),
                 position: change.position,
                 commit: facts.commit(change.position).map(|commit| commit.sha.to_string()),
                 before: change.before,
                 size: change.size,
                 state: change.state.as_str(),
+                accepted: facts
+                    .accepted
+                    .get(&change.id)
+                    .map(|one| AcceptedShown { by: one.by.clone(), reason: one.reason.clone() }),
                 search: facts.searches.get(&change.id).and_then(|search| search.outcome.clone()),
             })
             .collect(),

@@ -1,4 +1,4 @@
-//! The pages and their JSON twins: read-only views of what is stored. Nothing in here reaches GitHub or writes.
+//! The pages and their JSON twins: views of what is stored. Forms alone write (`me.rs`, `curate.rs`, `sign_in.rs`).
 
 pub mod access;
 mod badge;
@@ -9,10 +9,12 @@ pub mod compare;
 mod compare_view;
 mod contributor;
 mod contributors;
+mod curate;
 pub mod error;
 mod figure;
 mod headline;
 pub mod history;
+mod history_chart;
 mod history_list;
 mod history_series;
 pub mod history_shown;
@@ -108,6 +110,10 @@ where
         .route("/{owner}/{name}/history/together", get(history::together))
         .route("/{owner}/{name}/history.csv", get(history::csv))
         .route("/{owner}/{name}/history.svg", get(history::svg))
+        .route("/{owner}/{name}/history/accept", post(curate::accept))
+        .route("/{owner}/{name}/history/rename", post(curate::rename))
+        .route("/{owner}/{name}/history/quarantine", post(curate::quarantine))
+        .route("/{owner}/{name}/history/release", post(curate::release))
         .route("/{owner}/{name}/compare", get(compare::choose))
         .route("/{owner}/{name}/compare/{range}", get(compare::show))
         .route("/{owner}/{name}/pull/{number}/story", get(story::show))

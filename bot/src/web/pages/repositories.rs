@@ -1,11 +1,12 @@
 //! `/`: what needs attention first, then every public repository.
 
 use super::error::PageError;
+use super::history_series::change_badge;
 use super::parts::{Badge, Kind, When, clean};
 use super::pull_line::PullLine;
-use super::{Page, Site, access, render};
+use super::{Page, Site, access, history_list, render};
 use crate::calibration;
-use crate::db::overview::{self, RepositorySummary};
+use crate::db::overview::{self, OpenChange, RepositorySummary};
 use crate::db::{calibrations, runners, waiting};
 use crate::format;
 use crate::measures::DAY_MS;
@@ -19,6 +20,10 @@ const REPOSITORIES_MAX: i64 = 200;
 /// Pull requests that need attention: more than this is no list that anybody works through.
 const ATTENTION_MAX: i64 = 20;
 
+/// Changes of default branches that nobody accepted: as long as anybody can be expected to remember them.
+const CHANGES_DAYS: i64 = 30;
+const CHANGES_MAX: i64 = 10;
+
 /// Pull requests without an answer: the longest wait first.
 const WAITING_MAX: i64 = 10;
 
@@ -26,6 +31,8 @@ const WAITING_MAX: i64 = 10;
 #[template(path = "pages/repositories.html")]
 struct RepositoriesPage {
     attention: Vec<PullLine>,
+    /// Default branches that got slower, which nobody has accepted.
+    changes: Vec<ChangeLine>,
     /// Runners that do not work as they should.
     runners: Vec<RunnerLine>,
     /// Pull requests that nobody has answered in time.
@@ -33,6 +40,14 @@ struct RepositoriesPage {
     repositories: Vec<Line>,
     /// More than the list shows.
     cut: bool,
+}
+
+struct ChangeLine {
+    repository: String,
+    title: String,
+    address: String,
+    badge: Badge,
+    found: When,
 }
 
 struct RunnerLine {
@@ -63,6 +78,8 @@ pub async fn show(State(site): State<Site>) -> Page {
     let now_ms = site.clock.now_ms();
     let readable = access::readable(&site).await?;
     let attention = overview::attention(&site.db, &readable, ATTENTION_MAX).await?;
+    let changes_since_ms = now_ms - CHANGES_DAYS * DAY_MS;
+    let changes = overview::open_changes(&site.db, &readable, changes_since_ms, CHANGES_MAX).await?;
     let mut repositories = overview::repositories(&site.db, &readable, REPOSITORIES_MAX + 1).await?;
     let cut = repositories.len() as i64 > REPOSITORIES_MAX;
     repositories.truncate(REPOSITORIES_MAX as usize);
@@ -80,10 +97,22 @@ pub async fn show(State(site): State<Site>) -> Page {
                 opened: When::new(pull.opened_ms, now_ms),
             })
             .collect(),
+        changes: changes.iter().map(|change| change_line(change, now_ms)).collect(),
         attention: attention.iter().map(|pull| PullLine::new(pull, now_ms)).collect(),
         repositories: repositories.iter().map(|repository| line(repository, now_ms)).collect(),
         cut,
     })
+}
+
+fn change_line(change: &OpenChange, now_ms: i64) -> ChangeLine {
+    let (name, metric) = (change.repository.to_string(), history_list::metric(&change.key));
+    ChangeLine {
+        title: clean(&format!("{} {}", change.key.benchmark, metric.title())),
+        address: history_list::address(&name, &change.key),
+        badge: change_badge(metric, change.size),
+        found: When::new(change.found_ms, now_ms),
+        repository: name,
+    }
 }
 
 /// Silent ones, and those in quarantine.

@@ -95,14 +95,28 @@ pub async fn finish(
 /// A form as it was sent.
 pub type Sent = Result<Bytes, BytesRejection>;
 
+/// What a form of ours has in it.
+pub struct Fields(Bytes);
+
+impl Fields {
+    /// The first of that name; nothing where there is none.
+    pub fn get(&self, wanted: &str) -> String {
+        let found = url::form_urlencoded::parse(&self.0).find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+}
+
 /// The visitor, if the form is one of ours; anybody else's is refused in the same words as what does not exist.
 pub fn proven(form: Sent) -> Result<frame::Visitor, PageError> {
+    proven_fields(form).map(|(visitor, _)| visitor)
+}
+
+/// The same, with what the form has in it.
+pub fn proven_fields(form: Sent) -> Result<(frame::Visitor, Fields), PageError> {
     let visitor = frame::visitor().ok_or(PageError::NotFound)?;
-    let form = form.map_err(|_| PageError::NotFound)?;
-    let given = url::form_urlencoded::parse(&form).find(|(name, _)| name == "csrf");
-    let given = given.map(|(_, value)| value.into_owned()).unwrap_or_default();
-    let same = bool::from(given.as_bytes().ct_eq(visitor.csrf.as_bytes()));
-    if same { Ok(visitor) } else { Err(PageError::NotFound) }
+    let fields = Fields(form.map_err(|_| PageError::NotFound)?);
+    let same = bool::from(fields.get("csrf").as_bytes().ct_eq(visitor.csrf.as_bytes()));
+    if same { Ok((visitor, fields)) } else { Err(PageError::NotFound) }
 }
 
 /// `POST /sign-out`

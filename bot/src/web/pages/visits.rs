@@ -5,7 +5,8 @@ use super::error::PageError;
 use super::profile::{self, DRAWING};
 use super::visits_view::{self, Facts};
 use super::{Page, Site, render};
-use crate::db::series::{self, Key};
+use crate::db::renamed_benchmarks::series_called;
+use crate::db::series::Key;
 use axum::extract::State;
 use perfsuite::model::{Comparison, Series};
 
@@ -25,7 +26,7 @@ pub async fn show(
         benchmark: row.benchmark.0.clone(),
         metric: row.metric.as_str().into(),
     };
-    let has_history = series::by_key(site.db.pool(), repository.id, &key).await?.is_some();
+    let has_history = series_called(site.db.pool(), repository.id, &key).await?.is_some();
     render(&visits_view::page(&Facts {
         name: &repository.name,
         number,
