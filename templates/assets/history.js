@@ -164,7 +164,9 @@
   };
 
   let chart = null;
+  // The commit that is told. Where several share a pixel, the cursor may stand on another one than a key went to.
   let shown = last;
+  let byKey = false;
   const draw = () => {
     if (chart) chart.destroy();
     setting({ min: data.x[0], max: data.x[last] });
@@ -201,7 +203,11 @@
       ],
       hooks: {
         draw: [marks],
-        setCursor: [(u) => say(u.cursor.idx)],
+        setCursor: [(u) => {
+          if (byKey) return;
+          shown = u.cursor.idx ?? shown;
+          say(u.cursor.idx);
+        }],
         setScale: [(u, key) => { if (key === "x") zoomed(u); }],
       },
     }, columns(), place);
@@ -213,9 +219,10 @@
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
     if (!step) return;
     event.preventDefault();
-    const from = chart.cursor.idx ?? shown;
-    shown = Math.max(0, Math.min(last, from + step));
+    shown = Math.max(0, Math.min(last, shown + step));
+    byKey = true;
     chart.setCursor({ left: chart.valToPos(data.x[shown], "x"), top: place.clientHeight / 2 });
+    byKey = false;
     say(shown);
   });
   new ResizeObserver(() => chart.setSize(size())).observe(place);

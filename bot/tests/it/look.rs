@@ -1,4 +1,5 @@
-//! Serves seeded pages until standard input closes, for `scripts/pages-test`.
+//! Serves seeded pages until standard input closes, for `scripts/pages-test`. A line `step` there takes the run under way
+//! a step further, and `end` ends it.
 
 use crate::database::On;
 use crate::large_history::{self, Large};
@@ -7,13 +8,13 @@ use crate::seed::{NOW_MS, Seeded, base, fine_commits, job_id, judged, pull, repo
 use bot::access::Access;
 use bot::clock::Clock;
 use bot::config::AccessConfig;
-use bot::db::{repositories, sessions};
+use bot::db::{jobs, repositories, sessions};
+use bot::demo::standin::{Covered, NewRepository, StandIn, StandInOptions};
 use bot::github::{GitHub, GitHubConfig, Person, REQUEST_TIMEOUT, UserFlow};
-use bot::pull::RepoId;
+use bot::pull::{Permission, RepoId, Repository};
 use bot::web::frame::digest;
 use bot::web::pages::{self, Site};
 use perfsuite::model::{Metric, Verdict};
-use std::io::Read;
 
 /// The session of `alice`, an admin.
 const TOKEN: &str = "a11ce0000000000000000000000000000000000000000000000000000000cafe";
@@ -30,6 +31,9 @@ async fn serve() {
     let mut seeded = if size == "empty" { Seeded::empty(on).await } else { Seeded::working_day(on).await };
     let mut paths: Vec<String> =
         ["/", "/runners", "/service", "/me", "/no/such", "/sign-in/callback"].map(String::from).to_vec();
+    if size == "huge" {
+        paths.clear();
+    }
     if size != "empty" {
         let gateway = repositories::by_id(seeded.db().pool(), RepoId(1)).await.unwrap().unwrap();
         let past = match size.as_str() {
@@ -37,7 +41,11 @@ async fn serve() {
             _ => Past { pulls: 60, people: 9, days: 200 },
         };
         fill(&seeded, &gateway, past).await;
-        let (series, commits) = if size == "large" { (200, 5_000) } else { (12, 160) };
+        let (series, commits) = match size.as_str() {
+            "huge" => (1_000, 10_000),
+            "large" => (200, 5_000),
+            _ => (12, 160),
+        };
         let large = Large { series, commits, seed: 1, now_ms: NOW_MS };
         large_history::fill(seeded.db(), gateway.id, large).await;
         let key = large_history::key(7);
@@ -55,7 +63,7 @@ async fn serve() {
         paths.push(format!("/acme/gateway/compare/{}...{}?show=all", at(9), at(commits - 9)));
         paths.push(format!("/acme/gateway/compare/{}...{}", base(), sha('d')));
         paths.push(format!("/acme/gateway/compare/{}...{}", sha('7'), sha('d')));
-        if size == "large" {
+        if size == "large" || size == "huge" {
             for id in 100..400 {
                 seeded.repository(id, "acme", &format!("repository-{id}"), false).await;
             }
@@ -90,60 +98,94 @@ async fn serve() {
             paths.push(format!("/runs/{}", job.id));
             paths.push("/acme/gateway/pull/9999".into());
         }
-        paths.extend(
-            [
-                "/acme/gateway",
-                "/acme/gateway?before=2",
-                "/octo/quiet-library",
-                "/acme/gateway/contributors",
-                "/acme/gateway/contributors?days=365",
-                "/octo/quiet-library/contributors",
-                "/acme/gateway/contributors/alice",
-                "/acme/gateway/calibration",
-                "/octo/quiet-library/calibration",
-                "/acme/gateway/pull/17",
-                "/acme/gateway/pull/17/story",
-                "/acme/gateway/pull/1001/story",
-                "/acme/gateway/pull/16",
-                "/acme/codec/pull/4",
-                "/octo/quiet-library/history",
-                "/acme/gateway/compare",
-            ]
-            .map(String::from),
-        );
-        for number in [1, 2, 3, 4, 5, 8] {
-            paths.push(format!("/runs/{}", job_id(number)));
+        let of_day = [
+            "/acme/gateway",
+            "/acme/gateway?before=2",
+            "/octo/quiet-library",
+            "/acme/gateway/contributors",
+            "/acme/gateway/contributors?days=365",
+            "/octo/quiet-library/contributors",
+            "/acme/gateway/contributors/alice",
+            "/acme/gateway/calibration",
+            "/octo/quiet-library/calibration",
+            "/acme/gateway/pull/17",
+            "/acme/gateway/pull/17/story",
+            "/acme/gateway/pull/1001/story",
+            "/acme/gateway/pull/16",
+            "/acme/codec/pull/4",
+            "/octo/quiet-library/history",
+            "/acme/gateway/compare",
+        ];
+        // Of the largest one, pages of its history and of its run alone.
+        if size != "huge" {
+            paths.extend(of_day.map(String::from));
+            paths.extend([1, 2, 3, 4, 5, 8].map(|number| format!("/runs/{}", job_id(number))));
+            paths.push(format!("/runs/{}/visits/0", job_id(2)));
         }
-        paths.push(format!("/runs/{}/visits/0", job_id(2)));
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let (alice, _github) = github_of(&mut seeded, &url).await;
+    sessions::insert(seeded.db(), &digest(TOKEN), &alice, NOW_MS, NOW_MS + 1_000_000_000).await.unwrap();
+    let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let live = format!("/runs/{}", job_id(5));
+    println!("\n{}", serde_json::json!({ "url": url, "cookie": TOKEN, "paths": paths, "live": live }));
+    let here = tokio::runtime::Handle::current();
+    let orders = tokio::task::spawn_blocking(move || {
+        for (n, line) in std::io::stdin().lines().enumerate() {
+            here.block_on(obey(&seeded, n, line.unwrap().trim()));
+        }
+    });
+    orders.await.unwrap();
+}
+
+/// Who may write in `acme/gateway`, by the word of a GitHub that is there as long as it is held.
+async fn github_of(seeded: &mut Seeded, url: &str) -> (Person, StandIn) {
+    let github = StandIn::start(StandInOptions::new(seeded.dir.path().join("github"))).await.unwrap();
+    let app = github.create_app("paceline").unwrap();
+    let installation = github.install(app.app_id, "acme");
+    let repo = github.create_repository(&NewRepository::named("acme/gateway").unwrap()).unwrap();
+    github.cover(installation, repo, Covered::Yes);
+    github.set_permission(repo, "alice", Permission::Write);
+    if let Some(gateway) = repositories::by_id(seeded.db().pool(), RepoId(1)).await.unwrap() {
+        let mut tx = seeded.db().begin().await.unwrap();
+        let gateway = Repository { installation, ..gateway };
+        repositories::upsert(&mut tx, &gateway, NOW_MS).await.unwrap();
+        tx.commit().await.unwrap();
+    }
     let flow = UserFlow {
-        api_url: "http://127.0.0.1:1".into(),
+        api_url: github.enterprise_url(),
         git_url: None,
-        client_id: "Iv1.1".into(),
-        client_secret: String::from("none").into(),
+        client_id: format!("Iv1.{}", app.app_id),
+        client_secret: app.webhook_secret.clone(),
     };
-    let (private_key, _) = bot::demo::standin::StandIn::start(bot::demo::standin::StandInOptions::new(
-        seeded.dir.path().join("github"),
-    ))
-    .await
-    .and_then(|github| Ok((github.create_app("paceline")?.private_key, ())))
-    .unwrap();
     let hub = GitHub::new(GitHubConfig {
-        api_url: flow.api_url.clone(),
+        api_url: github.enterprise_url(),
         git_url: None,
-        app_id: 1,
-        private_key,
+        app_id: app.app_id,
+        private_key: app.private_key.clone(),
         clock: Clock::system(),
         request_timeout: REQUEST_TIMEOUT,
     });
     let rules = AccessConfig { admins: vec!["alice".into()], sign_in_required: false };
-    seeded.site.access = Access::new(hub.unwrap(), Some(flow), rules, url.clone(), Clock::system());
-    let alice = Person { id: 1, login: "alice".into() };
-    sessions::insert(seeded.db(), &digest(TOKEN), &alice, NOW_MS, NOW_MS + 1_000_000_000).await.unwrap();
-    let router = pages::routes::<Site>(seeded.site.clone()).with_state(seeded.site.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    println!("\n{}", serde_json::json!({ "url": url, "cookie": TOKEN, "paths": paths }));
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    seeded.site.access = Access::new(hub.unwrap(), Some(flow), rules, url.to_owned(), Clock::system());
+    (Person { id: github.account("alice"), login: "alice".into() }, github)
+}
+
+/// What the test in the browser has happen to the run under way.
+async fn obey(seeded: &Seeded, n: usize, order: &str) {
+    let job = jobs::get(seeded.db().pool(), &job_id(5)).await.unwrap().unwrap();
+    match order {
+        "step" => {
+            let done = 20 + n as u64;
+            seeded.measuring(&job, &format!("measuring visit {done}"), done, 45).await;
+            seeded.log(&job.id, &[&format!("visit {done} of 45"), "<b>not bold</b>"]).await;
+        }
+        "end" => {
+            let equal = row("block/decode/4096", Metric::Time, 812.0, 0.001, Verdict::Equal);
+            seeded.finish(&job, &report(vec![equal]), NOW_MS).await;
+        }
+        other => panic!("no such order: {other:?}"),
+    }
 }

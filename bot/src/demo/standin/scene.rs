@@ -191,6 +191,11 @@ impl StandIn {
         state.at_the_browser = Some(login.into());
     }
 
+    /// An account's number; it is made where there was none.
+    pub fn account(&self, login: &str) -> i64 {
+        self.shared.state().user_id(login)
+    }
+
     /// An account is renamed, and another takes its name and its rights.
     pub fn give_login_away(&self, login: &str) {
         let mut state = self.shared.state();
