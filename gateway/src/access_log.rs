@@ -169,7 +169,7 @@ fn line(entry: &Entry<'_>) -> Vec<u8> {
 }
 
 /// One more member. Bytes that are not UTF-8 become the replacement character.
-fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     let _ = write!(out, ",\"{name}\":\"");
     for c in String::from_utf8_lossy(value).chars() {
         let _ = match c {

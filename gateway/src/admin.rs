@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 const CONNECTIONS_MAX: usize = 64;
 /// No probe needs a connection for longer.
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
+/// A look at the traffic ends before its connection has to.
+const LOOK_MAX_S: u64 = 50;
+/// Names of a kind in one answer.
+const LOOK_MAX_NAMES: u64 = 100;
 const HEADER_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,8 +100,16 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: watch::Receive
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) -> hyper::Result<()> {
     let service = service_fn(|request| {
-        let response = answer(&shared, *stop.borrow(), &request);
-        async { Ok::<_, Infallible>(response) }
+        let (shared, stopping) = (shared.clone(), *stop.borrow());
+        async move {
+            let response = match request.uri().path() {
+                "/traffic" if *request.method() == Method::GET => {
+                    traffic(&shared, request.uri().query()).await
+                }
+                _ => answer(&shared, stopping, &request),
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_MAX);
@@ -119,8 +132,33 @@ fn answer(shared: &Shared, stopping: bool, request: &Request<Incoming>) -> Respo
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz or /metrics\n".into()),
+        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz, /metrics or /traffic\n".into()),
     }
+}
+
+/// Looks at the traffic for a while: `?seconds=5&top=20`.
+async fn traffic(shared: &Shared, query: Option<&str>) -> Response<Full<Bytes>> {
+    let asked = |name: &str, bound: RangeInclusive<u64>, otherwise: u64| {
+        let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        match pairs.find(|(known, _)| *known == name) {
+            Some((_, value)) => value.parse().ok().filter(|number| bound.contains(number)),
+            None => Some(otherwise),
+        }
+    };
+    let (Some(seconds), Some(top)) =
+        (asked("seconds", 1..=LOOK_MAX_S, 5), asked("top", 1..=LOOK_MAX_NAMES, 20))
+    else {
+        let words = format!("seconds is 1 to {LOOK_MAX_S}, top is 1 to {LOOK_MAX_NAMES}\n");
+        return text(StatusCode::BAD_REQUEST, words);
+    };
+    let Some(look) = shared.traffic.look() else {
+        return text(StatusCode::CONFLICT, "somebody else looks at the traffic now\n".into());
+    };
+    sleep(Duration::from_secs(seconds)).await;
+    let json = look.end().json(seconds, top as usize);
+    let mut response = Response::new(Full::new(Bytes::from(json)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {

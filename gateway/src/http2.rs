@@ -1,29 +1,42 @@
-//! HTTP/2 (RFC 9113): connections by `h2`, and each of their streams in the shape of HTTP/1.
+//! HTTP/2 (RFC 9113), and each of its streams in the shape of HTTP/1.
 //!
-//! A request of a client is written down as HTTP/1 has it, and then judged, routed, limited and passed on by the
-//! same code as any other; its answer is read back from HTTP/1 as it is written to the client. So both versions
-//! have one reading of a message, and what a translation could smuggle meets the same strict parser. The way to
-//! an upstream that speaks HTTP/2 is the mirror image.
+//! A request of a client is written down as HTTP/1 has it while its fields are read, and then judged, routed, limited
+//! and passed on by the same code as any other; the head of its answer goes from HTTP/1 to a header block in one
+//! pass. So both versions have one reading of a message, and what a translation could smuggle meets the same strict
+//! parser.
+//!
+//! For clients the frames, the header compression and the streams are ours (`frame.rs`, `hpack.rs`, `session.rs`), all
+//! of them pure; `server.rs` has the socket, and serves all streams of a connection in its one task. The way to an
+//! upstream is by the library `h2` (`asked.rs`).
 
+pub mod answer;
 mod asked;
+mod frame;
+pub mod hpack;
 mod inbound;
-mod io;
 mod outbound;
+pub mod request;
 mod served;
 mod server;
-pub(crate) mod text;
+mod session;
+mod streams;
+mod text;
 
-pub use self::asked::{Asked, Line, connect};
-pub use self::io::Io;
-pub use self::served::Served;
-pub use self::server::serve;
+pub(crate) use self::asked::{Asked, Line, connect};
+pub(crate) use self::served::Served;
+pub(crate) use self::server::serve;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::session::take_frames;
 
-/// What a client begins a connection with (RFC 9113, section 3.4), as far as it reads like a head of HTTP/1.
-pub const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+/// What a client begins a connection with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// And as far as that reads like a head of HTTP/1.
+pub(crate) const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 /// How a body is carried in HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carried {
+pub enum Carried {
     Nothing,
     /// So many bytes.
     Length(u64),

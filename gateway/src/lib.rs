@@ -10,6 +10,7 @@ pub mod config;
 pub mod fuzzing;
 pub mod headers;
 pub mod http1;
+pub mod http2;
 pub mod limit;
 pub mod path;
 pub mod route;
@@ -19,7 +20,6 @@ pub mod active;
 mod admin;
 mod clock;
 mod health;
-mod http2;
 pub mod metrics;
 pub mod proxy;
 pub mod reload;
@@ -31,5 +31,6 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 mod tls;
+pub mod traffic;
 mod upstream;
 pub mod worker;

@@ -17,12 +17,13 @@ use self::refusal::{Answer, Refusal};
 use crate::http1::buffer::Buffer;
 use crate::http1::request::BadRequest;
 use crate::http1::scan::HeadScan;
-use crate::http2::{self, Io, PREFACE_HEAD, Served};
+use crate::http2::{self, PREFACE_HEAD, Served};
 use crate::metrics::Phase;
 use crate::path::PATH_MAX_BYTES;
 use crate::stream::{Stream, Wire};
 use crate::timer::Timer;
 use crate::worker::Worker;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -38,6 +39,10 @@ pub struct Client {
     pub ip_text: Box<str>,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The name that it has asked for in TLS.
+    pub sni: Option<Box<str>>,
+    /// It was found to speak HTTP/2.
+    pub is_http2: Cell<bool>,
 }
 
 /// How long a connection that was closed by us is still read from, so that its client gets to see the answer
@@ -51,7 +56,7 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire, client: Client, speaks: Spea
     let client = Rc::new(client);
     let mut connection = match speaks {
         // In a box, as below: a connection of HTTP/1 that waits is not to be as large as one of HTTP/2.
-        Speaks::Http2 => return Box::pin(http2::serve(worker.clone(), Io::new(wire, None), client)).await,
+        Speaks::Http2 => return Box::pin(http2::serve(worker.clone(), wire, None, client)).await,
         Speaks::Http1 => Connection::new(worker, Stream::Wire(wire), &client),
         Speaks::Unknown => {
             let mut connection = Connection::new(worker, Stream::Wire(wire), &client);
@@ -62,27 +67,34 @@ pub async fn serve(worker: &Rc<Worker>, wire: Wire, client: Client, speaks: Spea
     if let Ended::Http2 = connection.run().await
         && let (Stream::Wire(wire), before) = (connection.stream, connection.buffer)
     {
-        Box::pin(http2::serve(worker.clone(), Io::new(wire, before), client)).await;
+        Box::pin(http2::serve(worker.clone(), wire, before, client)).await;
     }
 }
 
-/// Serves one stream of HTTP/2, whose head has been read.
+/// Serves one stream of HTTP/2, whose head is there. It borrows a timer, and gives it back.
 pub async fn serve_stream(
     worker: Rc<Worker>,
     served: Served,
     client: Rc<Client>,
     head: Result<Buffer, BadRequest>,
-) {
+    timer: Timer,
+) -> Timer {
     let mut connection = Connection::new(&worker, Stream::Served(Box::new(served)), &client);
-    match head {
+    connection.timer = timer;
+    let received = match head {
         Ok(head) => {
+            let length = head.unjudged().len();
             connection.buffer = Some(head);
-            connection.run().await;
+            Received::Head(length)
         }
-        Err(bad) => {
-            connection.answer(Received::Bad(bad)).await;
-        }
+        Err(bad) => Received::Bad(bad),
+    };
+    // Whatever becomes of it: a stream has no next request, and what is dropped before its end is reset.
+    connection.answer(received).await;
+    if let Some(buffer) = connection.buffer.take() {
+        worker.buffers.borrow_mut().give_back(buffer);
     }
+    connection.timer
 }
 
 /// What a client speaks.

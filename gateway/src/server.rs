@@ -5,6 +5,7 @@ use crate::admin;
 use crate::config::Address;
 use crate::metrics::Metrics;
 use crate::reload::Source;
+use crate::traffic::Traffic;
 use crate::worker::{self, Listeners, Shared, bind_advice};
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -76,6 +77,7 @@ pub fn start(options: &Options) -> anyhow::Result<Running> {
         active: ArcSwap::from_pointee(loaded.activate(None, threads)),
         metrics: Metrics::new(threads),
         log,
+        traffic: Traffic::new(threads),
         seed: RandomState::new().hash_one("limit"),
         epoch: Instant::now(),
         threads,

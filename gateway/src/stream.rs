@@ -37,6 +37,17 @@ impl Wire {
         Ok(stream)
     }
 
+    /// The name that a client of TLS has asked for.
+    pub fn server_name(&self) -> Option<&str> {
+        #[cfg(feature = "tls")]
+        if let Wire::Tls(stream) = self
+            && let tokio_rustls::TlsStream::Server(stream) = &**stream
+        {
+            return stream.get_ref().1.server_name();
+        }
+        None
+    }
+
     pub async fn connect_unix(path: &Path) -> io::Result<Wire> {
         UnixStream::connect(path).await.map(Wire::Unix)
     }
@@ -95,7 +106,7 @@ impl Stream {
                 ready!(Pin::new(wire).poll_read(cx, &mut read))?;
                 Poll::Ready(Ok(read.filled().len()))
             }
-            Stream::Served(served) => served.poll_read(cx, into),
+            Stream::Served(served) => served.poll_read(into),
             Stream::Asked(asked) => asked.poll_read(cx, into),
         }
     }

@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::proxy::{Client, Speaks, serve};
 use crate::stream::Wire;
 use crate::tls;
+use crate::traffic::Traffic;
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
@@ -36,6 +37,7 @@ pub struct Shared {
     pub active: ArcSwap<Active>,
     pub metrics: Metrics,
     pub log: AccessLog,
+    pub traffic: Traffic,
     /// Of the limiters' keys; a secret of this process.
     pub seed: u64,
     /// The zero of the clock that limiters and breakers are given.
@@ -292,13 +294,14 @@ fn open(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
         let worker = &seat.worker;
         match door {
             Door::Plain => {
-                let client = Client { ip, ip_text, scheme: "http" };
+                let client = Client { ip, ip_text, scheme: "http", sni: None, is_http2: Cell::new(false) };
                 serve(worker, Wire::Tcp(stream), client, Speaks::Unknown).await;
             }
             Door::Tls => {
-                let client = Client { ip, ip_text, scheme: "https" };
                 // In a box, so that a connection without TLS is not the larger for it.
                 if let Some((wire, speaks)) = Box::pin(shake_hands(worker, stream)).await {
+                    let sni = wire.server_name().map(Into::into);
+                    let client = Client { ip, ip_text, scheme: "https", sni, is_http2: Cell::new(false) };
                     serve(worker, wire, client, speaks).await;
                 }
             }

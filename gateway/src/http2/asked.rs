@@ -2,12 +2,12 @@
 
 use super::inbound::Inbound;
 use super::outbound::Outbound;
-use super::{Carried, Io, broken, text};
+use super::{Carried, broken, text};
 use crate::http1::scan::HeadScan;
 use crate::stream::Wire;
 use bytes::{Buf, Bytes};
-use h2::Reason;
 use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
 use http::Method;
 use std::cell::Cell;
 use std::fmt;
@@ -48,7 +48,7 @@ pub async fn connect(wire: Wire, header_bytes: usize) -> io::Result<Line> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES);
-    let (requests, connection) = builder.handshake(Io::new(wire, None)).await.map_err(broken)?;
+    let (requests, connection) = builder.handshake(wire).await.map_err(broken)?;
     let gone = Rc::new(Cell::new(false));
     let over = gone.clone();
     spawn_local(async move {
@@ -94,7 +94,7 @@ pub struct Asked {
     own_host: Box<str>,
     asked_head: bool,
     /// Once the head has been written.
-    request: Option<Outbound>,
+    request: Option<Outbound<SendStream<Bytes>>>,
     answer: Answer,
     refused: bool,
 }

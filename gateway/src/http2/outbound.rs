@@ -3,14 +3,24 @@
 use super::{Carried, broken, text};
 use crate::http1::chunked::{Chunked, Piece};
 use bytes::Bytes;
-use h2::{Reason, SendStream};
+use h2::SendStream;
 use std::io;
 use std::task::{Context, Poll, ready};
 
+/// Where the frames of one stream go.
+pub(super) trait Sink {
+    /// Room for at least one byte and for no more than `wanted`.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>>;
+    /// Sends no more than there was room for; `ends` says that nothing follows.
+    fn send(&mut self, data: &[u8], ends: bool) -> io::Result<()>;
+    /// Ends the stream with a trailer section, which may be empty but for its empty line.
+    fn end(&mut self, section: &[u8]) -> io::Result<()>;
+}
+
 /// Writes no more than the other side has room for.
 #[derive(Debug)]
-pub(super) struct Outbound {
-    stream: SendStream<Bytes>,
+pub(super) struct Outbound<S> {
+    sink: S,
     state: State,
 }
 
@@ -25,32 +35,20 @@ enum State {
     Done,
 }
 
-impl Outbound {
+impl<S: Sink> Outbound<S> {
     /// A body that is carried as nothing has ended with its head.
-    pub(super) fn new(stream: SendStream<Bytes>, carried: Carried) -> Outbound {
+    pub(super) fn new(sink: S, carried: Carried) -> Outbound<S> {
         let state = match carried {
             Carried::Nothing => State::Done,
             Carried::Length(left) => State::Length(left),
             Carried::Chunks => State::Chunks { chunked: Chunked::default(), owed: 0 },
         };
-        Outbound { stream, state }
+        Outbound { sink, state }
     }
 
     /// Whether all of it has been handed over.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
-    }
-
-    pub(super) fn reset(&mut self, reason: Reason) {
-        self.stream.send_reset(reason);
-    }
-
-    /// Ready when the other side wants no more of this stream.
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        self.stream.poll_reset(cx).map(|reset| match reset {
-            Ok(reason) => broken(reason.into()),
-            Err(error) => broken(error),
-        })
     }
 
     /// How many of the bytes were taken: at least one.
@@ -59,10 +57,10 @@ impl Outbound {
             State::Done => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             State::Length(left) => {
                 let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                let room = ready!(poll_room(&mut self.stream, cx, wanted))?;
+                let room = ready!(self.sink.poll_room(cx, wanted))?;
                 *left -= room as u64;
                 let ends = *left == 0;
-                self.stream.send_data(Bytes::copy_from_slice(&bytes[..room]), ends).map_err(broken)?;
+                self.sink.send(&bytes[..room], ends)?;
                 if ends {
                     self.state = State::Done;
                 }
@@ -78,12 +76,12 @@ impl Outbound {
         loop {
             let rest = &bytes[taken..];
             if *owed > 0 && !rest.is_empty() {
-                let room = match poll_room(&mut self.stream, cx, (*owed).min(rest.len())) {
+                let room = match self.sink.poll_room(cx, (*owed).min(rest.len())) {
                     Poll::Ready(room) => room?,
                     Poll::Pending if taken > 0 => return Poll::Ready(Ok(taken)),
                     Poll::Pending => return Poll::Pending,
                 };
-                self.stream.send_data(Bytes::copy_from_slice(&rest[..room]), false).map_err(broken)?;
+                self.sink.send(&rest[..room], false)?;
                 *owed -= room;
                 taken += room;
                 continue;
@@ -95,11 +93,7 @@ impl Outbound {
                 Piece::Frame(count) | Piece::Extension(count) => taken += count,
                 Piece::Data(count) => *owed = count,
                 Piece::Trailers(count) => {
-                    let trailers = text::read_fields(&rest[..count])?;
-                    match trailers.is_empty() {
-                        true => self.stream.send_data(Bytes::new(), true).map_err(broken)?,
-                        false => self.stream.send_trailers(trailers).map_err(broken)?,
-                    }
+                    self.sink.end(&rest[..count])?;
                     self.state = State::Done;
                     return Poll::Ready(Ok(taken + count));
                 }
@@ -108,18 +102,32 @@ impl Outbound {
     }
 }
 
-/// Room for at least one byte and for no more than `wanted`.
-fn poll_room(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-    stream.reserve_capacity(wanted);
-    loop {
-        let room = stream.capacity();
-        if room > 0 {
-            return Poll::Ready(Ok(room.min(wanted)));
+impl Sink for SendStream<Bytes> {
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        self.reserve_capacity(wanted);
+        loop {
+            let room = self.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room.min(wanted)));
+            }
+            match ready!(self.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
         }
-        match ready!(stream.poll_capacity(cx)) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Poll::Ready(Err(broken(error))),
-            None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+    }
+
+    fn send(&mut self, data: &[u8], ends: bool) -> io::Result<()> {
+        self.send_data(Bytes::copy_from_slice(data), ends).map_err(broken)
+    }
+
+    fn end(&mut self, section: &[u8]) -> io::Result<()> {
+        let trailers = text::read_fields(section)?;
+        match trailers.is_empty() {
+            true => self.send_data(Bytes::new(), true),
+            false => self.send_trailers(trailers),
         }
+        .map_err(broken)
     }
 }

@@ -1,89 +1,14 @@
-//! Heads of HTTP/2 as HTTP/1 has them, and back. Pure.
+//! Requests to an upstream of HTTP/2, read from the heads that HTTP/1 has, and its answers written as such. Pure.
 //!
-//! What is written is judged by the parser that judges everybody's HTTP/1, so only what the text could not show
-//! is refused here: pseudo-header fields that contradict the fields, and targets that would be read as another
-//! form (RFC 9113, sections 8.2.1 and 8.3.1). What is read was written by [`crate::http1::onward`].
+//! What is read was written by [`crate::http1::onward`]; what is written is judged by the parser that judges
+//! everybody's HTTP/1.
 
 use super::Carried;
-use crate::http1::framing::{BadFraming, decimal};
-use crate::http1::request::BadRequest;
+use crate::http1::framing::decimal;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, request, response};
+use http::{Request, Uri, response};
 use std::io;
-
-/// Writes a client's request. `ends` says that no body follows.
-pub(crate) fn request(out: &mut Vec<u8>, parts: &request::Parts, ends: bool) -> Result<Carried, BadRequest> {
-    if parts.method == Method::CONNECT {
-        return Err(BadRequest::Tunnel);
-    }
-    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    // Anything else would be taken for an absolute target, which names another host.
-    if !path.starts_with('/') && path != "*" {
-        return Err(BadRequest::BadTarget);
-    }
-    for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    if let Some(host) = host(parts)? {
-        [&b"host: "[..], host, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
-    }
-    let headers = &parts.headers;
-    let stays = |name: &HeaderName| !matches!(*name, header::HOST | header::COOKIE) && !is_of_hop(name);
-    for (name, value) in headers.iter().filter(|(name, _)| stays(name)) {
-        let bytes = value.as_bytes();
-        let is_bare = |byte: Option<&u8>| !matches!(byte, Some(b' ' | b'\t'));
-        if !is_bare(bytes.first()) || !is_bare(bytes.last()) {
-            return Err(BadRequest::BadValue);
-        }
-        field(out, name.as_str(), bytes);
-    }
-    // Crumbs of one cookie (RFC 9113, section 8.2.3).
-    let mut crumbs = headers.get_all(header::COOKIE).iter();
-    if let Some(first) = crumbs.next() {
-        out.extend_from_slice(b"cookie: ");
-        out.extend_from_slice(first.as_bytes());
-        for crumb in crumbs {
-            out.extend_from_slice(b"; ");
-            out.extend_from_slice(crumb.as_bytes());
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-    let length = headers.get(header::CONTENT_LENGTH).map(|length| decimal(length.as_bytes()));
-    let carried = match (length, ends) {
-        (Some(Some(0)), _) => Carried::Nothing,
-        (Some(Some(length)), false) => Carried::Length(length),
-        (Some(_), _) => return Err(BadRequest::Framing(BadFraming::BadLength)),
-        (None, true) => {
-            // RFC 9110, section 8.6: where a body could be meant, its absence is said.
-            if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
-                field(out, "content-length", b"0");
-            }
-            Carried::Nothing
-        }
-        (None, false) => {
-            field(out, "transfer-encoding", b"chunked");
-            Carried::Chunks
-        }
-    };
-    out.extend_from_slice(b"\r\n");
-    Ok(carried)
-}
-
-/// The one host that a request names.
-fn host(parts: &request::Parts) -> Result<Option<&[u8]>, BadRequest> {
-    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let mut fields = parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(BadRequest::TwoHosts);
-    }
-    match (authority, field) {
-        (_, Some(field)) if field.trim_ascii().len() < field.len() => Err(BadRequest::BadHost),
-        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => Err(BadRequest::TwoHosts),
-        (authority, field) => Ok(authority.or(field)),
-    }
-}
 
 /// Writes an upstream's response. `ends` says that no body follows.
 pub(super) fn response(out: &mut Vec<u8>, parts: &response::Parts, ends: bool, asked_head: bool) -> Carried {
@@ -127,21 +52,6 @@ fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn is_of_hop(name: &HeaderName) -> bool {
     matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-}
-
-/// Reads the head of a response, with its empty line.
-pub(super) fn read_response(head: &[u8], asked_head: bool) -> io::Result<(Response<()>, Carried)> {
-    let (line, rest) = first_line(head)?;
-    // `HTTP/1.1 200 OK`
-    let status =
-        line.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok()).ok_or_else(invalid)?;
-    let (headers, chunked) = read_head_fields(rest)?;
-    let has_no_body = asked_head || status.is_informational() || matches!(status.as_u16(), 204 | 304);
-    let carried = if has_no_body { Carried::Nothing } else { carried(&headers, chunked) };
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok((response, carried))
 }
 
 /// Reads the head of a request, with its empty line. `own_host` stands in where the request names no host.

@@ -4,6 +4,7 @@ use super::Client;
 use crate::access_log::Entry;
 use crate::http1::request::RequestHead;
 use crate::route::RouteId;
+use crate::traffic::Asked;
 use crate::worker::{View, Worker};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,6 +30,16 @@ pub struct Account {
     pub is_grpc: bool,
     /// Only while there is an access log.
     logged: Option<Box<Logged>>,
+    /// Only while somebody looks at the traffic.
+    looked_at: Option<Box<LookedAt>>,
+}
+
+/// What the traffic's profile says of the request as it came.
+struct LookedAt {
+    client: Rc<Client>,
+    host: Box<str>,
+    grpc_method: Option<Box<str>>,
+    protocol: &'static str,
 }
 
 /// What a log line says of the request as it came.
@@ -51,6 +62,18 @@ impl Account {
         let mut account = Account::open_unread(worker, view, client);
         account.is_head = head.method == "HEAD";
         account.is_grpc = head.method == "POST" && head.field("content-type").is_some_and(is_grpc);
+        if worker.shared.traffic.is_on() {
+            account.looked_at = Some(Box::new(LookedAt {
+                client: client.clone(),
+                host: head.host.unwrap_or_default().into(),
+                grpc_method: account.is_grpc.then(|| head.path.into()),
+                protocol: match (client.is_http2.get(), head.is_http_11) {
+                    (true, _) => "HTTP/2",
+                    (false, true) => "HTTP/1.1",
+                    (false, false) => "HTTP/1.0",
+                },
+            }));
+        }
         if let Some(logged) = &mut account.logged {
             logged.method = head.method.into();
             logged.host = head.host.unwrap_or_default().into();
@@ -87,6 +110,7 @@ impl Account {
             is_head: false,
             is_grpc: false,
             logged,
+            looked_at: None,
         }
     }
 
@@ -112,6 +136,19 @@ impl Account {
     /// Ends the account at a time that is known already.
     pub fn close(mut self, now: Instant) {
         self.ended = Some(now);
+    }
+
+    fn count(&self, looked_at: &LookedAt) {
+        let active = self.view.active();
+        let names = [
+            Some(looked_at.protocol),
+            Some(&*looked_at.host),
+            looked_at.client.sni.as_deref(),
+            self.route.map(|id| active.routes[id.index()].name.as_str()),
+            looked_at.grpc_method.as_deref(),
+            self.upstream.map(|place| active.upstreams[place].name.as_str()),
+        ];
+        self.worker.shared.traffic.count(self.worker.thread, &Asked { names, answer_bytes: self.body_bytes });
     }
 
     fn log(&self, logged: &Logged, status: u16, duration_us: u128) {
@@ -154,6 +191,9 @@ impl Drop for Account {
         };
         let duration = self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
         counts.of(self.worker.thread).request(self.status, duration);
+        if let Some(looked_at) = &self.looked_at {
+            self.count(looked_at);
+        }
         if let Some(logged) = &self.logged {
             self.log(logged, self.status, duration.as_micros());
         }

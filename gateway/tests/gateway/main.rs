@@ -16,3 +16,4 @@ mod streaming;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod traffic;
