@@ -105,7 +105,11 @@
     ctx.restore();
   };
 
-  const size = () => ({ width: place.clientWidth || 320, height: Math.max(240, Math.min(420, innerHeight * 0.45)) });
+  const size = () => {
+    const { paddingLeft, paddingRight } = getComputedStyle(place);
+    const width = place.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+    return { width: width > 0 ? width : 320, height: Math.max(240, Math.min(420, innerHeight * 0.45)) };
+  };
   const address = (from, to) => {
     const query = new URLSearchParams(location.search);
     query.set("view", data.view);
