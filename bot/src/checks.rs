@@ -245,13 +245,13 @@ fn notes(report: &Report, facts: &Facts<'_>) -> Vec<String> {
         let (name, reason) = (code(&row.benchmark.0, 80), inline(reason, LINE_MAX_GRAPHEMES));
         notes.push(format!("{name} does not block: {reason}."));
     }
-    let (agree, disagree) = report.clock_against_code();
-    if !agree.is_empty() || !disagree.is_empty() {
-        notes.push(format!(
-            "Measured although the machine code is identical: {} without a change in time, {} with one, which is layout or a false alarm.",
-            agree.len(),
-            disagree.len()
-        ));
+    if let Some(clock) = report.clock_against_code() {
+        let beyond = match clock.disagree.len() {
+            0 => String::new(),
+            count => format!(", {count} beyond, which is layout still or a false alarm"),
+        };
+        notes
+            .push(format!("Measured although the machine code is identical: {}{beyond}.", clock.agreement()));
     }
     for missing in report.environment.missing.iter().take(LISTED) {
         notes.push(format!(

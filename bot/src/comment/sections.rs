@@ -441,19 +441,15 @@ impl<'a> Sections<'a> {
 
     /// Benchmarks that were measured although their machine code is the same: whether both say the same.
     fn clock_against_code(&mut self, report: &Report, names: &Names<'_>, limits: &Limits) {
-        let (agree, disagree) = report.clock_against_code();
-        if agree.is_empty() && disagree.is_empty() {
-            return;
-        }
-        let agree = format::count(agree.len(), "benchmark", "benchmarks");
-        let mut note =
-            format!("**Measured although the machine code is identical:** {agree} without a change in time");
-        if !disagree.is_empty() {
-            let named = disagree
+        let Some(clock) = report.clock_against_code() else { return };
+        let mut note = format!("**Measured although the machine code is identical:** {}", clock.agreement());
+        if !clock.disagree.is_empty() {
+            let named = clock
+                .disagree
                 .iter()
                 .map(|row| format!("{} {}", rows::name(row, names), format::change(row.estimate)));
             let named = words::listed(named, limits.items / 2);
-            note += &format!(", and against the code {named}: layout, or a false alarm, never this change");
+            note += &format!(", and beyond it {named}: layout still, or a false alarm, never this change");
         }
         self.notes.push(note + ".");
     }

@@ -307,7 +307,7 @@ fn all_measured() -> Report {
         benchmark: serde_json::from_value(benchmark.into()).unwrap(),
         functions: 41,
     };
-    let layout = Comparison { certainty: Certainty::LayoutSuspect, ..same("breaker/open", 0.031) };
+    let layout = Comparison { certainty: Certainty::LayoutSuspect, ..same("breaker/open", 0.063) };
     let mut report = report([equal_rows(), vec![same("breaker/closed", 0.001), layout]].concat());
     report.unaffected = vec![unaffected("breaker/closed"), unaffected("breaker/open")];
     report

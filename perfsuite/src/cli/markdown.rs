@@ -1,6 +1,6 @@
 //! A report as Markdown, to be pasted into an issue or a review.
 
-use super::text::{in_words, percent, value};
+use super::text::{equal, in_words, percent, value};
 use crate::model::{Certainty, Comparison, Metric, Report, Scenario, Verdict};
 use std::fmt::Write;
 
@@ -22,11 +22,8 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
         return fenced(out, broken.error.as_deref().unwrap_or_default());
     }
     table(out, report)?;
-    let equal = |row: &&Comparison| row.verdict == Verdict::Equal && row.metric != Metric::Instructions;
-    if let Some(seen) =
-        report.rows.iter().filter(equal).map(|row| row.smallest_visible).max_by(f64::total_cmp)
-    {
-        let count = report.rows.iter().filter(equal).count();
+    if let Some(seen) = equal(report).map(|row| row.smallest_visible).max_by(f64::total_cmp) {
+        let count = equal(report).count();
         let seen = seen * 100.0;
         writeln!(out, "{count} equal within 2.5 %; a change of {seen:.1} % would have been seen in each.\n")?;
     }
@@ -34,14 +31,9 @@ fn write_report(out: &mut String, report: &Report) -> std::fmt::Result {
     if !same.is_empty() {
         writeln!(out, "Identical machine code, so not run: {}.\n", same.join(", "))?;
     }
-    let (agree, disagree) = report.clock_against_code();
-    if !agree.is_empty() || !disagree.is_empty() {
-        writeln!(
-            out,
-            "Measured although the machine code is identical: {} without a change in time, {} with one.\n",
-            agree.len(),
-            disagree.len()
-        )?;
+    if let Some(clock) = report.clock_against_code() {
+        let (agreement, beyond) = (clock.agreement(), clock.disagree.len());
+        writeln!(out, "Measured although the machine code is identical: {agreement}, {beyond} beyond.\n")?;
     }
     for only in &report.one_sided {
         let name = code(&only.benchmark.0);

@@ -112,8 +112,7 @@ fn table(out: &mut String, report: &Report) -> std::fmt::Result {
         }
         writeln!(out, "{}", line.trim_end())?;
     }
-    let is_equal = |row: &&Comparison| row.verdict == Verdict::Equal && row.metric != Metric::Instructions;
-    let equal: Vec<&Comparison> = report.rows.iter().filter(is_equal).collect();
+    let equal: Vec<&Comparison> = equal(report).collect();
     let Some(seen) = equal.iter().map(|row| row.smallest_visible).max_by(f64::total_cmp) else {
         return Ok(());
     };
@@ -147,13 +146,18 @@ fn stands_beside_time(row: &Comparison) -> bool {
     row.metric == Metric::Instructions && row.certainty != Certainty::InstructionChange
 }
 
+/// Rows that are equal by what was measured; those of identical code are told apart, for them the bound is another.
+pub(super) fn equal(report: &Report) -> impl Iterator<Item = &Comparison> {
+    report.rows.iter().filter(|row| {
+        row.verdict == Verdict::Equal && row.metric != Metric::Instructions && !report.is_unaffected(row)
+    })
+}
+
 /// Benchmarks that were measured although their machine code is the same.
 fn clock_against_code(out: &mut String, report: &Report) -> std::fmt::Result {
-    let (agree, disagree) = report.clock_against_code();
-    if !agree.is_empty() {
-        writeln!(out, "identical machine code, and no change in time either: {} benchmarks", agree.len())?;
-    }
-    for row in disagree {
+    let Some(clock) = report.clock_against_code() else { return Ok(()) };
+    writeln!(out, "identical machine code, measured all the same: {}", clock.agreement())?;
+    for row in clock.disagree {
         writeln!(
             out,
             "identical machine code, and yet the time differs by {}: {} (layout, or a false alarm)",

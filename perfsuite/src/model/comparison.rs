@@ -4,6 +4,7 @@ use super::{
     BenchmarkId, Build, Environment, Failure, JobId, Metric, Mode, OneSided, ProfileSummary, Scenario, Sha,
     Unaffected,
 };
+use crate::verdict::comparison::LAYOUT_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +138,28 @@ pub struct Report {
     pub build_seconds: f64,
 }
 
+/// Benchmarks that were measured although their machine code is the same on both sides.
+pub struct ClockAgainstCode<'a> {
+    /// The time differs by no more than the code's place in memory makes.
+    pub agree: Vec<&'a Comparison>,
+    /// Too noisy to say.
+    pub undecided: Vec<&'a Comparison>,
+    /// The time differs by more.
+    pub disagree: Vec<&'a Comparison>,
+}
+
+impl ClockAgainstCode<'_> {
+    /// How many are within and, where there are any, how many cannot be told.
+    pub fn agreement(&self) -> String {
+        let undecided = match self.undecided.len() {
+            0 => String::new(),
+            count => format!(", {count} too noisy to say"),
+        };
+        let within = LAYOUT_MAX * 100.0;
+        format!("{} within the {within:.0} % that its place in memory makes{undecided}", self.agree.len())
+    }
+}
+
 impl Report {
     pub fn blocks(&self) -> bool {
         self.rows.iter().any(Comparison::blocks)
@@ -167,11 +190,14 @@ impl Report {
         self.unaffected.iter().any(|same| (&same.suite, &same.benchmark) == (&row.suite, &row.benchmark))
     }
 
-    /// Where the clock was asked although the machine code is the same: the rows that agree that nothing changed, and
-    /// those that do not.
-    pub fn clock_against_code(&self) -> (Vec<&Comparison>, Vec<&Comparison>) {
+    /// Where the clock was asked although the machine code is the same; `None` where it was not.
+    pub fn clock_against_code(&self) -> Option<ClockAgainstCode<'_>> {
         let rows = self.rows.iter().filter(|row| row.metric == Metric::Time && self.is_unaffected(row));
-        rows.partition(|row| !row.changed())
+        let (disagree, rest): (Vec<_>, Vec<_>) = rows.partition(|row| row.changed());
+        let (agree, undecided): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|row| row.verdict == Verdict::Equal);
+        let asked = !agree.is_empty() || !undecided.is_empty() || !disagree.is_empty();
+        asked.then_some(ClockAgainstCode { agree, undecided, disagree })
     }
 
     pub fn has_same_code(&self) -> bool {

@@ -7,6 +7,9 @@ use crate::model::{Certainty, Comparison, Direction, Instructions, Metric, Mode,
 /// A change of time by this much or more is real whatever moved it (a cache, a lock); less than that, re-linking alone
 /// can do (up to 5 % was seen without one instruction more), and without a second witness it is shown as a suspect.
 pub const CONFIRMED_BY_SIZE: f64 = 0.08;
+/// What placing the same code elsewhere moves its time by, at most: what the clock says of identical code between two
+/// executables says nothing against the code up to here.
+pub const LAYOUT_MAX: f64 = 0.05;
 /// The second witness: instructions that changed in the same direction by this much or more.
 pub const WITNESSED_BY: f64 = 0.005;
 /// An instruction change: so many more or fewer, where the time is the same. Counts are exact, but what does one

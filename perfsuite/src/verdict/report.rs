@@ -1,8 +1,8 @@
 //! Stored evidence becomes the report, the same every time.
 
-use super::comparison::{judge_instructions, judge_ratios, judge_series, log_ratio, unusable};
+use super::comparison::{LAYOUT_MAX, judge_instructions, judge_ratios, judge_series, log_ratio, unusable};
 use super::sample::Moments;
-use super::sequential::{Decision, Rule};
+use super::sequential::{Decision, Rule, VISITS_MIN};
 use crate::model::comparison::REPORT_SCHEMA;
 use crate::model::{
     Calibration, Certainty, Comparison, Evidence, Metric, Mode, Report, Scenario, Series, Side, SuiteSpec,
@@ -30,8 +30,10 @@ pub fn judge(evidence: &Evidence) -> Report {
         rows.push(row);
     }
     let same_code = evidence.series.iter().filter(|series| is_unaffected(evidence, series));
-    let of_itself = same_code.chain(&evidence.calibration);
-    let calibration = of_itself.filter_map(|series| calibrated(&rule, series)).collect();
+    let same_code = same_code.filter_map(|series| calibrated(&rule, series, LAYOUT_MAX));
+    // Copies of one executable: not even the layout differs.
+    let of_itself = evidence.calibration.iter().filter_map(|series| calibrated(&rule, series, 0.0));
+    let calibration = same_code.chain(of_itself).collect();
     rows.sort_by(in_order_of_interest);
     let mut environment = evidence.environment.clone();
     environment.warnings.extend(evidence.series.iter().filter_map(left_out));
@@ -79,10 +81,11 @@ fn is_unaffected(evidence: &Evidence, series: &Series) -> bool {
 }
 
 /// What a series of no change says about the machine: by all of its visits, also those after the rule would have
-/// stopped. `None` with fewer than two usable ones.
-fn calibrated(rule: &Rule, series: &Series) -> Option<Calibration> {
+/// stopped. An alarm is a change that is called, and that is more than `layout`. `None` with fewer than two usable ones.
+fn calibrated(rule: &Rule, series: &Series, layout: f64) -> Option<Calibration> {
     let ratios: Vec<f64> = series.visits.iter().filter_map(log_ratio).collect();
     let moments = Moments::of(&ratios)?;
+    let judged = judge_ratios(rule, &ratios);
     Some(Calibration {
         suite: series.suite.clone(),
         benchmark: series.benchmark.clone(),
@@ -90,15 +93,25 @@ fn calibrated(rule: &Rule, series: &Series) -> Option<Calibration> {
         estimate: moments.mean.exp_m1(),
         spread: moments.sd,
         visits: u32::try_from(ratios.len()).unwrap_or(u32::MAX),
-        alarm: judge_ratios(rule, &ratios).decision == Decision::Changed,
+        alarm: judged.decision == Decision::Changed && judged.mean.abs() - judged.half_width > layout.ln_1p(),
     })
 }
 
-/// The clock disagrees with the code: layout, or an unlucky run, never the change that is judged.
+/// A benchmark that reaches the same machine code on both sides, in two executables. What lies around that code is
+/// another, so its time may truly differ, by what placing it elsewhere does: the question is whether the clock says
+/// more than that. Equal when the whole interval lies within ±[`LAYOUT_MAX`], disagreeing with the code when all of it
+/// lies beyond (layout still, or an unlucky run, never the change that is judged), undecided between.
 fn of_the_same_code(row: &mut Comparison) {
-    if row.changed() {
-        row.certainty = Certainty::LayoutSuspect;
+    let within = row.low > -LAYOUT_MAX && row.high < LAYOUT_MAX;
+    let beyond = row.low > LAYOUT_MAX || row.high < -LAYOUT_MAX;
+    if within && row.metric.judged() && row.visits as usize >= VISITS_MIN {
+        row.verdict = Verdict::Equal;
+        row.minutes_to_settle = None;
+    } else if row.changed() && !beyond {
+        row.verdict = Verdict::Inconclusive;
     }
+    row.certainty = if row.changed() { Certainty::LayoutSuspect } else { Certainty::NotApplicable };
+    row.smallest_visible = row.smallest_visible.max(LAYOUT_MAX);
     row.mode = Mode::Record;
     row.mode_reason = Some("its machine code is the same on both sides".into());
 }

@@ -76,7 +76,8 @@ fn stated(c: &mut Criterion) {
     group.bench_function("suspect, hashed", |b| {
         let map: std::collections::HashMap<u64, u64> = (0..500).map(|n| (n, n + HEAD)).collect();
         b.iter_custom(|iterations| {
-            for n in 0..iterations {
+            // So many that the few instructions by which a process differs from itself do not count.
+            for n in 0..iterations * 200 {
                 black_box(map.get(&black_box(n % 1_000)));
             }
             Duration::from_nanos(iterations * (1_000 + 50 * HEAD))
@@ -251,7 +252,12 @@ fn lock_step(preference: Preference) {
         assert!(agrees(more.instructions, |change| (0.1..0.6).contains(&change)), "{more:?} {words}");
         assert!(agrees(same.instructions, |change| change.abs() < 0.005), "{same:?} {words}");
         let hashed = row("stated/suspect, hashed");
-        assert!(agrees(hashed.instructions, |change| change.abs() < 0.000_1), "{hashed:?} {words}");
+        let counts = evidence.series.iter().find(|series| series.benchmark == hashed.benchmark);
+        let counts = counts.and_then(|series| series.instructions.as_ref());
+        assert!(
+            agrees(hashed.instructions, |change| change.abs() < 0.000_1),
+            "{hashed:?} {counts:?} {words}"
+        );
         if let Some(counted) = of("stated/more work, same time", Metric::Instructions) {
             assert_eq!((counted.verdict, counted.certainty), (Verdict::Slower, Certainty::InstructionChange));
             assert!(!counted.blocks() && evidence.count_ms > 0, "{counted:?}");
@@ -424,8 +430,9 @@ c.bench_function("never reached", |b| b.iter_custom(taking(10)));
     let mut ids: Vec<_> = evidence.series.iter().map(|series| series.benchmark.0.as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["other/shared", "single", "work/shared"]);
-    let (agree, disagree) = report.clock_against_code();
-    assert_eq!((agree.len(), disagree.len()), (2, 0), "{:?}", report.rows);
+    let clock = report.clock_against_code().unwrap();
+    let told = [clock.agree.len() + clock.undecided.len(), clock.disagree.len()];
+    assert_eq!(told, [2, 0], "{:?}", report.rows);
     assert!(!report.has_same_code(), "nothing was left out");
     let words = report.environment.warnings.join("\n");
     assert!(words.contains("bench `other` ends by itself before it has named all"), "{words}");

@@ -129,3 +129,50 @@ fn bundles_that_are_none_are_refused_in_words() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot open /no/such/bundle"));
 }
+
+/// Between two executables identical code lies at other places, which moves its time; more than that contradicts.
+#[test]
+fn identical_code_is_judged_by_what_its_place_in_memory_makes() {
+    use perfsuite::model::{Certainty, Unaffected, Verdict};
+    // A change, visits, and what becomes of it: the verdict, and whether a change would have been called otherwise.
+    let cases = [
+        (1.02, 0.001, 60, Verdict::Equal, true),
+        (0.97, 0.002, 60, Verdict::Equal, true),
+        (1.00, 0.10, 8, Verdict::Inconclusive, false),
+        (1.05, 0.004, 60, Verdict::Inconclusive, true),
+        (1.08, 0.002, 60, Verdict::Slower, true),
+        (0.90, 0.002, 60, Verdict::Faster, true),
+    ];
+    for (change, spread, visits, verdict, called) in cases {
+        let visit = |n: i32| {
+            let noise = 1.0 + spread * f64::from(n * 7 % 11 - 5) / 5.0;
+            Visit::single(Side::Base, 100.0, 100.0 * change * noise)
+        };
+        let mut evidence = evidence();
+        evidence.series[0].visits = (0..visits).map(visit).collect();
+        let row = perfsuite::verdict::judge(&evidence).rows.remove(0);
+        assert_eq!(row.changed(), called, "{change} without knowing the code: {row:?}");
+        evidence.unaffected = vec![Unaffected {
+            suite: "widgets".into(),
+            benchmark: BenchmarkId("widgets/one".into()),
+            functions: 1,
+        }];
+        let report = perfsuite::verdict::judge(&evidence);
+        let row = &report.rows[0];
+        assert_eq!((row.verdict, row.blocks()), (verdict, false), "{change}: {row:?}");
+        let suspect = row.certainty == Certainty::LayoutSuspect;
+        assert_eq!((suspect, report.calibration[0].alarm), (row.changed(), row.changed()), "{change}");
+        assert!(row.smallest_visible >= 0.05);
+        let clock = report.clock_against_code().unwrap();
+        let counts = [clock.agree.len(), clock.undecided.len(), clock.disagree.len()];
+        let place = counts.iter().position(|count| *count == 1);
+        assert_eq!(
+            place,
+            Some(match verdict {
+                Verdict::Equal => 0,
+                Verdict::Inconclusive => 1,
+                Verdict::Slower | Verdict::Faster => 2,
+            })
+        );
+    }
+}

@@ -24,17 +24,14 @@ pub(super) fn notes(report: &Report, facts: &Facts<'_>, names: &Names<'_>) -> Ve
         let names = words::listed(report.same_code().map(visible), LISTED);
         notes.push(format!("Identical machine code on both sides, so not run: {names}."));
     }
-    let (agree, disagree) = report.clock_against_code();
-    if !agree.is_empty() || !disagree.is_empty() {
-        let named = disagree.iter().map(|row| visible(&row.benchmark.0));
-        let disagree = match disagree.len() {
+    if let Some(clock) = report.clock_against_code() {
+        let named = clock.disagree.iter().map(|row| visible(&row.benchmark.0));
+        let beyond = match clock.disagree.len() {
             0 => String::new(),
-            _ => format!("; with one, by layout or a false alarm: {}", words::listed(named, LISTED)),
+            _ => format!("; beyond it, by layout still or a false alarm: {}", words::listed(named, LISTED)),
         };
-        let agree = format::count(agree.len(), "benchmark", "benchmarks");
-        notes.push(format!(
-            "Measured although the machine code is identical: {agree} without a change in time{disagree}."
-        ));
+        notes
+            .push(format!("Measured although the machine code is identical: {}{beyond}.", clock.agreement()));
     }
     let renamed = report.one_sided.iter().filter(|one| one.side == Side::Base);
     let renamed = renamed.filter_map(|one| {

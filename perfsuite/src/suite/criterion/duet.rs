@@ -14,7 +14,7 @@ use crate::sandbox::sys;
 use anyhow::Context;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ const COLD: Duration = Duration::from_millis(25);
 const GROWTH_BATCHES: usize = 5;
 /// The last of them against the second; less than that is caches and noise.
 const GROWTH_MIN: f64 = 1.5;
-/// Places for copies of an executable; the one that a process is to run from is made anew.
-const COPIES: u32 = 6;
+/// Places for copies of an executable, of both sides together; the one that a process is to run from is made anew.
+const COPIES: u32 = 12;
 /// Iterations of a batch: a nanosecond each is as fast as anything is.
 const ITERATIONS_MAX: u64 = 1 << 24;
 
@@ -278,26 +278,68 @@ pub(super) fn pin(rng: &mut StdRng) -> Option<Pinned> {
 ///
 /// Which physical pages it lies in is chance, moves short benchmarks by a percent and more, and stays as it is for as
 /// long as the copy does: with a few copies for a whole run, identical sides differed by up to 1.2 %, with certainty.
+/// The pages of a copy that is removed are the first that the next one gets. So a new one takes the place of any, of
+/// either side: with places of their own the sides kept to their own pages for a run, and where some of those made a
+/// process slow by 15 %, code that nothing had changed differed by up to 7 %.
 pub(super) fn copy(
     bench: &Bench,
     benchmark: &Benchmark,
     side: Side,
     rng: &mut StdRng,
 ) -> Result<PathBuf, Ended> {
-    let executable = benchmark.executable(side);
-    let name = executable.program.file_name().context("an executable without a name")?.to_string_lossy();
-    let directory = bench.copies.join(side.as_str());
-    let path = directory.join(format!("{name}-{}", rng.random_range(0..COPIES)));
-    std::fs::create_dir_all(&directory).context("cannot make a directory for copies")?;
-    // A process that still runs from it keeps what it has; the next one gets other pages.
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(anyhow::Error::new(error).context("cannot remove a copy of an executable").into());
+    let place = free_place(bench, benchmark, rng)?;
+    let place = |side| place_of_copy(bench, benchmark, side, place);
+    // Before the old one is removed, or this one gets its pages.
+    let new = bench.copies.join("new");
+    std::fs::create_dir_all(bench.copies).context("cannot make a directory for copies")?;
+    std::fs::copy(&benchmark.executable(side).program, &new).context("cannot copy an executable")?;
+    wait_for_writers(&new).context("cannot read a copy of an executable")?;
+    // A process that still runs from it keeps what it has.
+    for side in Side::BOTH {
+        match std::fs::remove_file(place(side)?) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(error)
+                    .context("cannot remove a copy of an executable")
+                    .into());
+            }
+            _ => {}
         }
-        _ => std::fs::copy(&executable.program, &path).context("cannot copy an executable")?,
-    };
-    wait_for_writers(&path).context("cannot read a copy of an executable")?;
+    }
+    let path = place(side)?;
+    std::fs::create_dir_all(path.parent().unwrap_or(bench.copies))
+        .context("cannot make a directory for copies")?;
+    std::fs::rename(&new, &path).context("cannot place a copy of an executable")?;
     Ok(path)
+}
+
+/// Any place but that of the newest copy, from which the other side's process may be about to start.
+fn free_place(bench: &Bench, benchmark: &Benchmark, rng: &mut StdRng) -> anyhow::Result<u32> {
+    let mut newest = None;
+    for place in 0..COPIES {
+        for side in Side::BOTH {
+            let made = std::fs::metadata(place_of_copy(bench, benchmark, side, place)?)
+                .and_then(|meta| meta.modified());
+            newest = newest.max(made.ok().map(|made| (made, place)));
+        }
+    }
+    let places = (0..COPIES).filter(|place| newest.is_none_or(|(_, newest)| newest != *place));
+    places.choose(rng).context("no place for a copy")
+}
+
+/// Where copies of a side's executable may lie.
+pub(super) fn places_of_copies(
+    bench: &Bench,
+    benchmark: &Benchmark,
+    side: Side,
+) -> anyhow::Result<Vec<PathBuf>> {
+    (0..COPIES).map(|place| place_of_copy(bench, benchmark, side, place)).collect()
+}
+
+fn place_of_copy(bench: &Bench, benchmark: &Benchmark, side: Side, place: u32) -> anyhow::Result<PathBuf> {
+    let program = &benchmark.executable(side).program;
+    let name = program.file_name().context("an executable without a name")?.to_string_lossy();
+    // Names of one length: a program finds its own on its stack, and what lies behind it elsewhere.
+    Ok(bench.copies.join(side.as_str()).join(format!("{name}-{place:02}")))
 }
 
 /// Waits until nobody has the file open for writing. A process that another thread starts at the same moment has, as its

@@ -15,7 +15,6 @@ use crate::profile::{Begin, Place, Recorder, Session, Subject};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Iterations of one turn: long against a turn between two processes, short against what disturbs a machine.
@@ -201,8 +200,8 @@ impl Stage<'_> {
         {
             return Err(players[1].1.iterates_otherwise(other, one).into());
         }
-        let subjects: Vec<Subject> =
-            players.iter().map(|(side, player)| self.subject(*side, player)).collect();
+        let subjects = players.iter().map(|(side, player)| self.subject(*side, player));
+        let subjects = subjects.collect::<Result<Vec<Subject>, Ended>>()?;
         let session = Session::attach(recorder, &subjects, Begin::WhenEnabled).map_err(Stop::Refused)?;
         let mut done = [0_u64; 2];
         // As many states as a visit of the clock has, where each is good for one batch only.
@@ -237,22 +236,14 @@ impl Stage<'_> {
         Ok(ProfileVisit { base: done[0] as f64, head: done[1] as f64 })
     }
 
-    fn subject(&self, side: Side, player: &Player) -> Subject {
+    fn subject(&self, side: Side, player: &Player) -> Result<Subject, Ended> {
         let program = &self.benchmark.executable(side).program;
         let mut places = vec![Place { seen: BENCH_INSIDE.into(), host: program.clone() }];
         // Without walls it is seen where its copy lies.
-        let copies = self.bench.copies.join(side.as_str());
-        places.extend(copies_of(&copies, program));
-        Subject { side, processes: player.processes(), places }
+        let copies = duet::places_of_copies(self.bench, self.benchmark, side)?;
+        places.extend(copies.into_iter().map(|seen| Place { seen, host: program.clone() }));
+        Ok(Subject { side, processes: player.processes(), places })
     }
-}
-
-/// Copies of a program, by their names: all of one content.
-fn copies_of(directory: &Path, program: &Path) -> Vec<Place> {
-    let Some(name) = program.file_name().and_then(|name| name.to_str()) else { return vec![] };
-    let Ok(entries) = std::fs::read_dir(directory) else { return vec![] };
-    let copies = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(name));
-    copies.map(|entry| Place { seen: entry.path(), host: program.to_owned() }).collect()
 }
 
 /// What the change touched of what the benchmark can reach. The inner error says why that is not known.
