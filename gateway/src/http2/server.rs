@@ -7,7 +7,7 @@ use super::frame::Code;
 use super::session::{Bounds, Opened, Session};
 use super::streams::Streams;
 use super::{PREFACE, Served};
-use crate::http1::buffer::{Buffer, LARGE_BYTES};
+use crate::http1::buffer::{Buffer, LARGE_BYTES, SMALL_BYTES};
 use crate::http1::request::BadRequest;
 use crate::proxy::{Client, serve_stream};
 use crate::stream::Wire;
@@ -260,6 +260,10 @@ where
             self.since = Instant::now();
             self.streams.truncate(session.trim());
         }
+        if let Some(came) = self.came.take_if(|came| came.capacity() > SMALL_BYTES) {
+            // Who waits with half a frame is to hold no more for it than need be.
+            self.came = Some(smaller(&self.worker, came));
+        }
         if session.is_over() && is_written {
             drop(session);
             return Ok(self.close(Code::NO_ERROR));
@@ -330,6 +334,16 @@ enum Broken {
     /// The client is.
     Gone,
     Fault(Code),
+}
+
+/// The same bytes in a small buffer, if they leave room there for as many more.
+fn smaller(worker: &Worker, came: Buffer) -> Buffer {
+    if came.unjudged().len() > SMALL_BYTES / 2 {
+        return came;
+    }
+    let small = in_buffer(worker, came.unjudged());
+    worker.buffers.borrow_mut().give_back(came);
+    small
 }
 
 fn in_buffer(worker: &Worker, head: &[u8]) -> Buffer {

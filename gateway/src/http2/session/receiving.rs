@@ -10,6 +10,8 @@ const RESETS_UNSEEN_MAX: u32 = 20;
 /// Pieces of one header block, and empty frames of one body: nobody who means well sends that many.
 const PIECES_MAX: u32 = 128;
 const EMPTY_FRAMES_MAX: u32 = 128;
+/// Settings in one frame: seven are known, and each may be work for every stream.
+const SETTINGS_MAX: usize = 32;
 
 impl Session {
     pub(super) fn take(&mut self, head: Head, payload: &[u8]) -> Result<Option<Opened>, Code> {
@@ -251,6 +253,9 @@ impl Session {
 
     fn settings(&mut self, payload: &[u8]) -> Result<(), Code> {
         self.has_settings = true;
+        if payload.len() > SETTINGS_MAX * 6 {
+            return Err(Code::ENHANCE_YOUR_CALM);
+        }
         for setting in payload.chunks_exact(6) {
             let value = i64::from(frame::number(&setting[2..]));
             match u16::from_be_bytes([setting[0], setting[1]]) {

@@ -219,6 +219,14 @@ fn a_farewell_is_said_twice() {
 }
 
 #[test]
+fn settings_are_few() {
+    let mut session = begun();
+    assert_eq!(give(&mut session, &written(frame::SETTINGS, 0, 0, &[0; 32 * 6])), Ok(vec![]));
+    let more = written(frame::SETTINGS, 0, 0, &[0; 33 * 6]);
+    assert_eq!(give(&mut session, &more), Err(Code::ENHANCE_YOUR_CALM));
+}
+
+#[test]
 fn a_long_head_goes_in_pieces() {
     let mut session = begun();
     let slots = give(&mut session, &post(1)).expect("a request");
