@@ -222,8 +222,12 @@ async fn seen(
     let (from, to, limit) = facts.window.bounds();
     facts.points = points::between(pool, facts.series.id, from, to, history_series::ROWS).await?;
     let view = View::from_query(&choice.view, &facts.points);
-    let figures = points::figures(pool, facts.series.id, view.figure(), from, to, limit).await?;
-    let mut chart = Chart::of(view, &figures, &facts.links, &facts.changes);
+    let levels = points::levels(pool, facts.series.id, view.figure(), from, to, limit).await?;
+    let mut chart = Chart::of(view, &levels, &facts.links, &facts.changes);
+    if view != View::Raw {
+        let drawn: Vec<i64> = chart.drawn.iter().map(|drawn| drawn.position).collect();
+        chart.give_intervals(&points::figures_at(pool, facts.series.id, view.figure(), &drawn).await?);
+    }
     chart.others = others(site, repository, choice, &facts, &chart).await?;
     let mut named: Vec<i64> = chart.drawn.iter().map(|drawn| drawn.position).collect();
     named.extend(facts.points.iter().map(|point| point.position));

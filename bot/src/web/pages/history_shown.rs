@@ -163,6 +163,25 @@ impl Chart {
         let unlinked = if view == View::Reference { points.len() - of } else { 0 };
         Self { view, drawn: thinned(all, changes), of, unlinked, others: Vec::new() }
     }
+
+    /// Those of these points, which are over their own reference where the chart is over the newest: as far from a level
+    /// there as here.
+    pub fn give_intervals(&mut self, points: &[Point]) {
+        let ratio = |point: &Point| match self.view {
+            View::Reference => point.reference,
+            View::Parent => point.parent,
+            View::Raw => None,
+        };
+        let of: BTreeMap<i64, Ratio> =
+            points.iter().filter_map(|point| Some((point.position, ratio(point)?))).collect();
+        for drawn in &mut self.drawn {
+            let interval = of.get(&drawn.position).map(|ratio| {
+                let scale = (drawn.y + 1.0) / ratio.ratio;
+                (ratio.low * scale - 1.0, ratio.high * scale - 1.0)
+            });
+            (drawn.low, drawn.high) = interval.unzip();
+        }
+    }
 }
 
 /// Every point of a view.
@@ -455,6 +474,19 @@ mod tests {
             };
             assert_eq!(of(&kept), of(points), "from {first}");
         }
+    }
+
+    #[test]
+    fn intervals_move_with_their_level() {
+        let drawn = vec![point(1, 0.21), point(2, 0.0)];
+        let mut chart = Chart { view: View::Reference, drawn, of: 2, unlinked: 0, others: Vec::new() };
+        let ratio = Ratio::new(1.1, 1.0, 1.2);
+        let measured =
+            Point { position: 1, value: None, parent: None, reference: ratio, reference_number: Some(1) };
+        chart.give_intervals(&[measured]);
+        let (low, high) = (chart.drawn[0].low.unwrap(), chart.drawn[0].high.unwrap());
+        assert!((low - 0.1).abs() < 1e-9 && (high - 0.32).abs() < 1e-9, "{low} to {high}");
+        assert_eq!((chart.drawn[1].low, chart.drawn[1].high), (None, None), "of it nothing is known");
     }
 
     #[test]
