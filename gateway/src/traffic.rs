@@ -61,6 +61,10 @@ impl Traffic {
 
     pub fn count(&self, thread: usize, asked: &Asked<'_>) {
         let mut profile = self.profile(thread);
+        // Asked once nobody else has it: the look may have ended since the request came.
+        if !self.is_on() {
+            return;
+        }
         profile.requests += 1;
         for (sketch, name) in profile.sketches.iter_mut().zip(asked.names) {
             if let Some(name) = name {
@@ -92,7 +96,7 @@ impl Look<'_> {
 impl Drop for Look<'_> {
     fn drop(&mut self) {
         self.0.is_on.store(false, Ordering::Release);
-        // What is still counted of requests that began before belongs to nobody.
+        // What was still counted between its end and here belongs to nobody.
         for thread in 0..self.0.threads.len() {
             *self.0.profile(thread) = Profile::default();
         }
@@ -142,6 +146,7 @@ mod tests {
         traffic.count(0, &asked("b.example", "few"));
         let json: serde_json::Value = serde_json::from_slice(&look.end().json(5, 1)).expect("JSON");
         assert!(!traffic.is_on());
+        traffic.count(0, &asked("late.example", "few"));
         assert!(json["requests"] == 4 && json["seconds"] == 5, "{json}");
         assert_eq!(json["host"][0]["name"], "a.example");
         assert!(json["host"][0]["requests"] == 3 && json["host"][0]["answer_bytes"] == 30, "{json}");

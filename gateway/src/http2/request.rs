@@ -189,7 +189,7 @@ impl RequestText {
         match name {
             b"te" if value != b"trailers" => return Err(Fault::Malformed),
             b"host" => return self.take_host(value),
-            b"cookie" => {
+            b"cookie" if is_bare(value) => {
                 if !self.cookie.is_empty() {
                     self.cookie.extend_from_slice(b"; ");
                 }
@@ -370,6 +370,7 @@ mod tests {
         refused(&of("GET", "/", &[(":authority", "x y")]), true, BadRequest::BadHost);
         refused(&at(&[("a", " b")]), true, BadRequest::BadValue);
         refused(&at(&[("a", "b\t")]), true, BadRequest::BadValue);
+        refused(&at(&[("cookie", "a=1"), ("cookie", " b=2")]), true, BadRequest::BadValue);
         let bad_length = BadRequest::Framing(BadFraming::BadLength);
         refused(&at(&[("content-length", "5")]), true, bad_length);
         refused(&at(&[("content-length", "+5")]), false, bad_length);

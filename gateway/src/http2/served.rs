@@ -18,8 +18,6 @@ pub struct Served {
     answer: Option<Outbound<Slot>>,
     asked_head: bool,
     finished: bool,
-    /// The client has broken off, or its connection has.
-    broken_off: bool,
 }
 
 /// A stream's place in its session.
@@ -38,7 +36,7 @@ impl std::fmt::Debug for Served {
 impl Served {
     pub(super) fn new(session: Rc<RefCell<Session>>, slot: usize, asked_head: bool) -> Served {
         let of = Slot { session, slot };
-        Served { of, answer: None, asked_head, finished: false, broken_off: false }
+        Served { of, answer: None, asked_head, finished: false }
     }
 
     /// Bytes of the request's body.
@@ -48,10 +46,7 @@ impl Served {
         }
         match ready!(self.of.session.borrow_mut().read(self.of.slot, into)) {
             Ok(0) if !into.is_empty() => Poll::Pending,
-            read => {
-                self.broken_off |= read.is_err();
-                Poll::Ready(read)
-            }
+            read => Poll::Ready(read),
         }
     }
 
@@ -63,13 +58,7 @@ impl Served {
         let length = HeadScan::default().advance(bytes).ok().flatten();
         let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         let sent = self.of.session.borrow_mut().poll_head(self.of.slot, &bytes[..length], self.asked_head);
-        let answered = match ready!(sent) {
-            Ok(answered) => answered,
-            Err(error) => {
-                self.broken_off = true;
-                return Poll::Ready(Err(error));
-            }
-        };
+        let answered = ready!(sent)?;
         if answered.is_interim {
             return Poll::Ready(Ok(length));
         }
@@ -89,7 +78,6 @@ impl Served {
         let Some(answer) = &mut self.answer else { return Poll::Pending };
         let written = ready!(answer.poll_write(cx, bytes));
         self.finished = answer.is_done();
-        self.broken_off |= written.is_err();
         Poll::Ready(written)
     }
 }
@@ -111,6 +99,6 @@ impl Sink for Slot {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.of.session.borrow_mut().leave(self.of.slot, self.broken_off && !self.finished);
+        self.of.session.borrow_mut().leave(self.of.slot);
     }
 }

@@ -58,6 +58,8 @@ pub async fn serve(worker: Rc<Worker>, wire: Wire, before: Option<Buffer>, clien
         timer: Timer::default(),
         state: State::Begins,
         had_streams: false,
+        trails: false,
+        wrote: false,
         since: Instant::now(),
     };
     poll_fn(|cx| serving.poll(cx)).await;
@@ -75,7 +77,11 @@ struct Serving<F, M> {
     timer: Timer,
     state: State,
     had_streams: bool,
-    /// Since when it has had no streams.
+    /// Its streams have ended, and the client has still to take what they said last.
+    trails: bool,
+    /// Some of what waited was written in this turn.
+    wrote: bool,
+    /// Since when it has had no streams, or has taken nothing.
     since: Instant,
 }
 
@@ -120,6 +126,7 @@ where
         if let State::Ends { .. } = self.state {
             return self.end(cx);
         }
+        let was_full = self.session.borrow().is_full();
         let read = match self.read(cx) {
             Ok(read) => read,
             Err(Broken::Gone) => return Err(Over),
@@ -130,13 +137,15 @@ where
             return Ok(self.close(Code::ENHANCE_YOUR_CALM));
         }
         let is_written = self.write(cx)?.is_ready();
-        Ok(self.rest(cx, is_written)? || read)
+        // Nobody would tell of what has come meanwhile: it was not asked for.
+        let hears_again = was_full && !self.session.borrow().is_full();
+        Ok(self.rest(cx, is_written)? || read || hears_again)
     }
 
     /// Reads once and takes what came; whether anything did.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
         if self.session.borrow().is_full() {
-            // Woken once some of that has been written.
+            // Asked for again once some of that has been written.
             return Ok(false);
         }
         if self.came.is_some() && self.state == State::Begins {
@@ -199,7 +208,7 @@ where
     }
 
     fn open(&mut self, opened: Opened) {
-        self.had_streams = true;
+        (self.had_streams, self.trails) = (true, false);
         let head = match opened.refused {
             Some(bad) => Err(bad),
             None => Ok(in_buffer(&self.worker, self.session.borrow().request.text())),
@@ -225,9 +234,13 @@ where
     /// Writes what there is to say; ready when all of it has gone.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Over> {
         let mut session = self.session.borrow_mut();
+        self.wrote = false;
         while !session.pending().is_empty() {
             match Pin::new(&mut self.wire).poll_write(cx, session.pending()) {
-                Poll::Ready(Ok(bytes @ 1..)) => session.sent(bytes),
+                Poll::Ready(Ok(bytes @ 1..)) => {
+                    session.sent(bytes);
+                    self.wrote = true;
+                }
                 Poll::Ready(_) => return Err(Over),
                 Poll::Pending => return Ok(Poll::Pending),
             }
@@ -254,6 +267,10 @@ where
         }
         if session.has_streams() || session.has_woken() {
             return Ok(session.has_woken());
+        }
+        if self.had_streams && !is_written {
+            drop(session);
+            return self.trail(cx);
         }
         if self.had_streams {
             self.had_streams = false;
@@ -286,6 +303,15 @@ where
         self.state = State::Leaves;
         self.since = Instant::now();
         Ok(true)
+    }
+
+    /// All streams have ended, but not for the client, which has as long to take the rest as it had before.
+    fn trail(&mut self, cx: &mut Context<'_>) -> Result<bool, Over> {
+        if !std::mem::replace(&mut self.trails, true) || self.wrote {
+            self.since = Instant::now();
+        }
+        let bound = self.worker.view().active().server.timeouts.client_write;
+        if self.timer.has_passed(cx, self.since + bound) { Err(Over) } else { Ok(false) }
     }
 
     /// Ends all streams, and the connection once its client has been told why.

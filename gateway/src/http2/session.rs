@@ -65,11 +65,13 @@ pub(super) struct Session {
     owes_forget: bool,
     resets_unseen: u32,
     faults: u32,
-    /// Requests that were broken off by the client, more than came to their end.
+    /// Requests that were reset, by the client or for a fault of it, more than came to their end.
     pub(super) broken_off: u32,
     farewell: Farewell,
     /// Slots whose stream has something to look at.
-    woken: Vec<usize>,
+    woken: VecDeque<usize>,
+    /// The stream that sent data last: those behind it come first when there is room again.
+    sent_last: u32,
     out: Vec<u8>,
     written: usize,
     /// The connection is over for all of its streams.
@@ -145,7 +147,8 @@ impl Session {
             faults: 0,
             broken_off: 0,
             farewell: Farewell::No,
-            woken: Vec::new(),
+            woken: VecDeque::new(),
+            sent_last: 0,
             out: Vec::new(),
             written: 0,
             closed: false,
@@ -221,12 +224,14 @@ impl Session {
         let stream = &mut self.slots[slot];
         stream.waits_for_room = false;
         if !std::mem::replace(&mut stream.woken, true) {
-            self.woken.push(slot);
+            self.woken.push_back(slot);
         }
     }
 
     fn wake_for_room(&mut self) {
-        for at in 0..self.open.len() {
+        // In turns, or one that always has more to send would leave nothing for the others.
+        let first = self.open.partition_point(|(number, _)| *number <= self.sent_last);
+        for at in (first..self.open.len()).chain(0..first) {
             let slot = self.open[at].1;
             if self.slots[slot].waits_for_room {
                 self.wake(slot);
@@ -236,7 +241,7 @@ impl Session {
 
     /// A stream that has something to look at, each once.
     pub(super) fn next_woken(&mut self) -> Option<usize> {
-        let slot = self.woken.pop()?;
+        let slot = self.woken.pop_front()?;
         if let Some(stream) = self.slots.get_mut(slot) {
             stream.woken = false;
         }
@@ -314,7 +319,7 @@ pub(crate) fn take_frames(mut bytes: &[u8]) {
         if served.len() > 1 {
             let slot = served.remove(0);
             let _ = session.poll_head(slot, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false);
-            session.leave(slot, false);
+            session.leave(slot);
         }
         assert!(served.len() <= 4 && session.pending().len() < 4096, "{session:?}");
         let mut said = session.pending();

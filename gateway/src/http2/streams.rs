@@ -83,6 +83,8 @@ impl<F: Future<Output = Timer>> Streams<F> {
     /// Says that it will rest until it is woken; false when there is something to poll first.
     pub(super) fn rest(&self, task: &Waker) -> bool {
         let mut queue = self.ready.queue();
+        // Nobody polls a slot that there is no more, and it would keep the task running for nothing.
+        queue.slots.retain(|slot| *slot < self.slots.len());
         if !queue.slots.is_empty() {
             return false;
         }
@@ -124,7 +126,8 @@ impl<F: Future<Output = Timer>> Streams<F> {
         let polled = round.len();
         for number in round.drain(..) {
             let Some(slot) = self.slots.get_mut(number) else { continue };
-            slot.wake.is_queued.store(false, Ordering::Release);
+            // Whoever finds it queued still, and so wakes nobody, has what it did seen by the poll below.
+            slot.wake.is_queued.swap(false, Ordering::AcqRel);
             if slot.future.is_none() {
                 continue;
             }
@@ -230,5 +233,19 @@ mod tests {
         assert!(streams.rest(&task));
         streams.clear();
         assert_eq!(Rc::strong_count(&doors[0]), 1);
+    }
+
+    #[test]
+    fn what_was_dropped_keeps_nobody_running() {
+        let (door, task) = (Rc::new(Door::default()), Waker::from(Arc::new(Count::default())));
+        let mut streams = Streams::new();
+        streams.awake();
+        streams.start(0, |timer| waiting(&door, timer));
+        streams.poll_round(|_| true);
+        streams.start(1, |timer| waiting(&door, timer));
+        streams.clear();
+        assert!(streams.rest(&task), "one was to be polled");
+        door.waker.take().expect("a waker").wake();
+        assert!(streams.rest(&task), "one is woken late");
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::frames::*;
 use crate::support::*;
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 #[test]
 fn more_streams_than_were_agreed_are_refused() {
@@ -142,6 +144,86 @@ fn a_window_that_never_opens_has_its_bound() {
     let reset = raw.next_of(RST_STREAM).expect("an end");
     assert_eq!(reset.stream, 1);
     seen_gone.recv_timeout(PATIENCE).expect("the upstream is let go");
+    gateway.stop();
+}
+
+#[test]
+fn who_reads_at_last_is_heard_again() {
+    // So long that nobody is heard only because the time is up.
+    let (_shop, gateway) = start("[server.timeouts]\nclient_header_ms = 3600000");
+    let mut raw = Raw::connect(&gateway);
+    // Questions until their answers, which nobody reads, fill all that lies between.
+    raw.stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let question = frame(PING, 0, 0, &[0; 8]);
+    let many = question.repeat(1000);
+    let mut sent = 0;
+    while sent < 256 << 20 {
+        match raw.stream.write(&many[sent % many.len()..]) {
+            Ok(count) => sent += count,
+            Err(_) => break,
+        }
+    }
+    let whole = sent.div_ceil(question.len());
+    let mut last = many[sent % many.len()..][..whole * question.len() - sent].to_vec();
+    last.extend_from_slice(&frame(HEADERS, WHOLE, 1, &get()));
+    let mut writer = raw.stream.try_clone().expect("the same connection");
+    writer.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut reader = BufReader::with_capacity(1 << 16, raw.stream);
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(&last));
+        let mut answers = 0;
+        let told = loop {
+            let mut head = [0; 9];
+            if reader.read_exact(&mut head).is_err() {
+                break None;
+            }
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            reader.read_exact(&mut payload).expect("a payload");
+            match head[3] {
+                PING => answers += 1,
+                HEADERS => break Some(payload[0]),
+                _ => {}
+            }
+        };
+        assert_eq!((told, answers), (Some(STATUS_200), whole));
+    });
+    gateway.stop();
+}
+
+#[test]
+fn who_reads_slowly_gets_the_end_of_an_answer() {
+    const STEP_BYTES: usize = 40_000;
+    let large = Upstream::start(|mut request| {
+        let path = request.head.first_line.split(' ').nth(1).unwrap_or_default();
+        let steps: usize = path[1..].parse().expect("a number");
+        request.reply(200, "", &vec![b'x'; steps * STEP_BYTES])
+    });
+    let server = "[server.timeouts]\nclient_header_ms = 100\nclient_write_ms = 3600000\nrequest_ms = 3600000";
+    let gateway = Gateway::start_with(server, &[large.table("u", ""), route("all", "/", "u", "")].concat());
+    // Around what the system takes of a connection by itself (`tcp_wmem`): the end of one of them waits in the
+    // gateway, and its stream has ended.
+    let waiting: Vec<_> = (100..120)
+        .map(|steps: usize| {
+            // Streams begin with all the room that there can be, and the connection has some, too.
+            let mut raw = Raw::connect_with(&gateway, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+            let path = format!("/{steps}");
+            let fields = GET.map(|(name, value)| (name, if name == ":path" { &*path } else { value }));
+            let more = frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
+            raw.send(&[more, frame(HEADERS, WHOLE, 1, &block(&fields))].concat());
+            (raw, steps * STEP_BYTES)
+        })
+        .collect();
+    // Longer than a connection may stay that has nothing to do.
+    std::thread::sleep(Duration::from_secs(6));
+    for (mut raw, bytes) in waiting {
+        let mut body = 0;
+        while body < bytes
+            && let Some(frame) = raw.next_of(DATA)
+        {
+            body += frame.payload.len();
+        }
+        assert_eq!(body, bytes);
+    }
     gateway.stop();
 }
 

@@ -52,12 +52,12 @@ impl Inbox {
     /// Forgets what nobody will read; how much data that was.
     pub(super) fn clear(&mut self) -> usize {
         let unread = self.unread();
-        self.data.clear();
-        if self.data.capacity() > KEPT_BYTES {
-            self.data = Vec::new();
+        for room in [&mut self.data, &mut self.framing, &mut self.trailers] {
+            room.clear();
+            if room.capacity() > KEPT_BYTES {
+                *room = Vec::new();
+            }
         }
-        self.framing.clear();
-        self.trailers.clear();
         (self.taken, self.framing_taken, self.chunk_left) = (0, 0, 0);
         unread
     }

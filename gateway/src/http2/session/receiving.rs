@@ -61,9 +61,11 @@ impl Session {
         Ok(None)
     }
 
-    /// The slot of a stream that is under way; an error for one that the client has not opened yet.
+    /// The slot of a stream that is under way; an error for one that the client has not opened yet. What it opens
+    /// behind the last one that is served is remembered, and left alone (section 6.8).
     fn slot_of(&self, number: u32) -> Result<Option<usize>, Code> {
-        if number > self.last || number.is_multiple_of(2) {
+        let is_idle = number > self.last && !self.remembered.contains(&number);
+        if is_idle || number.is_multiple_of(2) {
             return Err(Code::PROTOCOL_ERROR);
         }
         Ok(self.find(number))
@@ -209,13 +211,15 @@ impl Session {
 
     fn trailers(&mut self, slot: usize, ends: bool, block: &[u8]) -> Result<(), Code> {
         let stream = &mut self.slots[slot];
+        // Of a stream that is reset, or has had its trailers, nothing is kept: it may go on for as long as it likes.
+        let is_over = stream.reset || stream.client_ended;
         let is_read = stream.inbox.is_read();
         let out = stream.inbox.trailers();
         let (mut left, mut is_good) = (self.bounds.header_bytes, true);
         let read = self.decoder.decode(block, |name, value| {
             let room = left.checked_sub(name.len() + value.len());
             left = room.unwrap_or_default();
-            is_good = room.is_some() && trailer(out, name, value);
+            is_good = room.is_some() && !is_over && trailer(out, name, value);
             is_good
         });
         read.map_err(|_| Code::COMPRESSION_ERROR)?;

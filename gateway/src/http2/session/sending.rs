@@ -171,6 +171,7 @@ impl Session {
         let stream = &mut self.slots[slot];
         stream.send_window -= data.len() as i64;
         stream.ended |= ends;
+        self.sent_last = stream.number;
         self.send_window -= data.len() as i64;
         let flags = if ends { frame::END_STREAM } else { 0 };
         frame::head(&mut self.out, data.len(), frame::DATA, flags, stream.number);
@@ -224,11 +225,12 @@ impl Session {
         }
     }
 
-    /// Nobody serves this stream any more. `broken_off` says that the client did not wait for its answer.
-    pub(in crate::http2) fn leave(&mut self, slot: usize, broken_off: bool) {
+    /// Nobody serves this stream any more.
+    pub(in crate::http2) fn leave(&mut self, slot: usize) {
         let stream = &mut self.slots[slot];
         let number = stream.number;
         let unread = stream.inbox.clear();
+        let broken_off = stream.reset && !stream.ended;
         let code = match (stream.reset || self.closed, stream.ended, stream.client_ended) {
             (true, ..) | (false, true, true) => None,
             // The answer is whole, and what is still to come of the request is not wanted (section 8.1).

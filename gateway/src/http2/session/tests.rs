@@ -93,7 +93,7 @@ fn a_request_is_read_and_answered() {
     ));
     assert!(matches!(session.poll_room(slot, 2), Poll::Ready(Ok(2))));
     session.send_data(slot, b"hi", true);
-    session.leave(slot, false);
+    session.leave(slot);
     let said = said(&mut session);
     assert_eq!(said.len(), 2);
     assert_eq!((said[0].0.kind, said[0].0.flags, said[0].1[0]), (frame::HEADERS, frame::END_HEADERS, 0x88));
@@ -191,7 +191,7 @@ fn streams_end_as_they_should() {
     assert!(session.poll_head(slots[0], head, false).is_ready());
     give(&mut session, &written(frame::RST_STREAM, 0, 5, &8_u32.to_be_bytes())).expect("a reset");
     assert!(!session.look(slots[2]), "nobody has looked at it");
-    slots.iter().for_each(|slot| session.leave(*slot, false));
+    slots.iter().for_each(|slot| session.leave(*slot));
     let said = said(&mut session);
     let codes: Vec<_> =
         said.iter().skip(1).map(|(head, payload)| (head.stream, frame::number(payload))).collect();
@@ -214,8 +214,81 @@ fn a_farewell_is_said_twice() {
     give(&mut session, &written(frame::PING, frame::ACK, 0, &asked[1].1)).expect("an answer");
     assert_eq!(frame::number(&said(&mut session)[0].1), 3, "the last one that is served");
     assert_eq!(give(&mut session, &post(5)), Ok(vec![]), "and no other");
-    slots.iter().for_each(|slot| session.leave(*slot, false));
+    // What else it says of that one is no fault, and is not idle as the next one is.
+    let more = [
+        written(frame::DATA, 0, 5, b"hello"),
+        written(frame::WINDOW_UPDATE, 0, 5, &1_u32.to_be_bytes()),
+        written(frame::HEADERS, 5, 5, &block(&[("sum", "1")])),
+        written(frame::RST_STREAM, 0, 5, &8_u32.to_be_bytes()),
+    ];
+    assert_eq!(give(&mut session, &more.concat()), Ok(vec![]));
+    assert_eq!(kinds(&mut session), []);
+    assert_eq!(give(&mut session, &written(frame::DATA, 0, 7, b"x")), Err(Code::PROTOCOL_ERROR));
+    slots.iter().for_each(|slot| session.leave(*slot));
     assert!(session.is_over());
+}
+
+#[test]
+fn trailers_of_a_stream_that_is_over_are_not_kept() {
+    let mut session = begun();
+    let slots = give(&mut session, &[post(1), post(3)].concat()).expect("requests");
+    give(&mut session, &written(frame::RST_STREAM, 0, 1, &8_u32.to_be_bytes())).expect("a reset");
+    give(&mut session, &written(frame::HEADERS, 5, 3, &block(&[("sum", "1")]))).expect("trailers");
+    // The first is remembered and then named by one byte, so that a few frames could stand for very much.
+    let mut large = vec![0x40, 1, b'a', 127, 0xa1, 0x1e];
+    large.extend_from_slice(&[b'b'; 4000]);
+    for bytes in [large, vec![0xbe; 2], vec![0xbe; 2]] {
+        give(&mut session, &written(frame::HEADERS, 5, 1, &bytes)).expect("of no use");
+        give(&mut session, &written(frame::HEADERS, 5, 3, &bytes)).expect("a fault of the stream");
+    }
+    for slot in slots {
+        let room = session.slots[slot].inbox.trailers();
+        assert!(room.is_empty() && room.capacity() < 4000, "{} bytes", room.capacity());
+    }
+}
+
+#[test]
+fn streams_send_in_turns() {
+    let mut session = begun();
+    let slots = give(&mut session, &[post(1), post(3), post(5)].concat()).expect("requests");
+    for stream in [0, 1, 3, 5] {
+        let more = (1_u32 << 30).to_be_bytes();
+        give(&mut session, &written(frame::WINDOW_UPDATE, 0, stream, &more)).expect("room");
+    }
+    // Each has more to send than there ever is room for, and the client takes all of it each time.
+    let mut sent = [0; 3];
+    let mut turn: Vec<usize> = slots.clone();
+    for _ in 0..6 {
+        for slot in turn.drain(..) {
+            while let Poll::Ready(room) = session.poll_room(slot, 1 << 20) {
+                let room = room.expect("a stream");
+                session.send_data(slot, &vec![0; room], false);
+                sent[slots.iter().position(|known| *known == slot).expect("a slot")] += room;
+            }
+        }
+        said(&mut session);
+        turn.extend(std::iter::from_fn(|| session.next_woken()));
+        assert_eq!(turn.len(), 3, "all wait for room");
+    }
+    assert!(sent.iter().all(|bytes| *bytes > 100_000), "{sent:?}");
+}
+
+#[test]
+fn who_breaks_off_unseen_is_not_counted_as_served() {
+    let mut session = begun();
+    for (n, is_seen) in (0_u32..).zip([true, false, true, false]) {
+        let slots = give(&mut session, &post(n * 2 + 1)).expect("a request");
+        if is_seen {
+            session.look(slots[0]);
+        }
+        give(&mut session, &written(frame::RST_STREAM, 0, n * 2 + 1, &8_u32.to_be_bytes())).expect("a reset");
+        session.leave(slots[0]);
+    }
+    assert_eq!(session.broken_off, 4);
+    let slots = give(&mut session, &post(9)).expect("a request");
+    assert!(session.poll_head(slots[0], b"HTTP/1.1 204 No Content\r\n\r\n", false).is_ready());
+    session.leave(slots[0]);
+    assert_eq!(session.broken_off, 3);
 }
 
 #[test]
@@ -277,7 +350,7 @@ proptest! {
                     2 => drop(session.send_trailers(slot, b"a: b\r\n\r\n")),
                     _ => {
                         slots.retain(|kept| *kept != slot);
-                        session.leave(slot, n % 8 == 3);
+                        session.leave(slot);
                     }
                 }
             }
