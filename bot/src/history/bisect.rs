@@ -2,12 +2,14 @@
 //! saw is kept, so that a search goes on after any crash.
 
 use super::follow::Order;
+use super::record;
 use crate::app::App;
 use crate::assess;
 use crate::db::bisects::{self, Bisect, NewBisect};
 use crate::db::change_points::ChangePoint;
 use crate::db::jobs::{self, Job};
-use crate::db::series::{self, Series};
+use crate::db::renamed_benchmarks::{self, Renames};
+use crate::db::series::{self, Key, Series};
 use crate::db::{Turn, history_commits, repositories};
 use crate::facts;
 use crate::queue::{JobState, Place, Purpose};
@@ -100,11 +102,12 @@ pub async fn begin(app: &App, series: &Series, point: &ChangePoint) -> anyhow::R
 pub async fn advance(app: &App, search: &Bisect) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let series = series::by_id(app.db.pool(), search.series).await?.context("a search's series")?;
+    let renames = renamed_benchmarks::of_repository(app.db.pool(), search.repository).await?;
     let mut all = search.seen.clone();
     let mut broken = None;
     if let Some(id) = &search.job {
         match jobs::get(app.db.pool(), id).await? {
-            Some(job) => match seen_in(&job, &series) {
+            Some(job) => match seen_in(job, &series, &renames) {
                 Ok(seen) => all.push(seen),
                 Err(reason) => broken = Some(reason),
             },
@@ -132,7 +135,7 @@ pub async fn advance(app: &App, search: &Bisect) -> anyhow::Result<()> {
         (Ok(Step::Ended(ended)), ..) => Some(Outcome::of(ended, &search.commits)),
         (Err(reason), ..) => Some(Outcome::Broken { reason: reason.clone() }),
         (Ok(Step::Compare { .. }), Some((base, head)), Some(repository)) => {
-            let focus = Some(focus_on(&series.key.benchmark));
+            let focus = Some(focus_under_every_name(&series, &renames));
             let order = Order { repository, config: &config, trust: app.config.trust, focus, now_ms };
             let suite = suite_of(&config, &series.key.suite);
             let place = Place::bisect(now_ms);
@@ -158,10 +161,12 @@ pub async fn advance(app: &App, search: &Bisect) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn seen_in(job: &Job, series: &Series) -> Result<Seen, String> {
+/// What the comparison saw. Commits of before a rename have the benchmark's former name.
+fn seen_in(mut job: Job, series: &Series, renames: &Renames) -> Result<Seen, String> {
+    job.report = job.report.map(|report| record::renamed(&report, renames));
     let metric: Option<Metric> = serde_json::from_value(series.key.metric.clone().into()).ok();
     let metric = metric.ok_or_else(|| format!("there is no metric {:?}", series.key.metric))?;
-    seen_by(job, &series.key.suite, &series.key.benchmark, metric)
+    seen_by(&job, &series.key.suite, &series.key.benchmark, metric)
 }
 
 /// What a comparison saw; an error when it says nothing of the commit.
@@ -179,6 +184,15 @@ pub fn seen_by(job: &Job, suite: &str, benchmark: &str, metric: Metric) -> Resul
 /// A comparison is about one benchmark: nothing else is measured.
 pub fn focus_on(benchmark: &str) -> Focus {
     Focus { benchmarks: vec![BenchmarkId(benchmark.to_owned())], ..Focus::default() }
+}
+
+/// The same of a benchmark that had other names, one of which the commits of the search may know.
+fn focus_under_every_name(series: &Series, renames: &Renames) -> Focus {
+    let Key { suite, benchmark, .. } = &series.key;
+    let mut focus = focus_on(benchmark);
+    let former = renames.iter().filter(|((of, _), now)| of == suite && *now == benchmark);
+    focus.benchmarks.extend(former.map(|((_, former), _)| BenchmarkId(former.clone())));
+    focus
 }
 
 /// The repository, if it is still seen, and the configuration of the newest commit of the range, with a comparison's

@@ -1,6 +1,7 @@
 //! What people say of a history: a change is accepted, a benchmark has another name, or is in quarantine. Pages and
 //! `paceline history` call these alike; who may is decided before.
 
+use crate::clock::Clock;
 use crate::command::REASON_MAX_CHARS;
 use crate::db::quarantined_benchmarks::{self, Quarantined};
 use crate::db::renamed_benchmarks::{self, Rename};
@@ -20,11 +21,12 @@ pub struct Benchmark<'a> {
     pub name: &'a str,
 }
 
-/// Who says something, and when.
+/// Who says something, and when: it is said when it can be stored, and not when it began to wait for that. A run that
+/// ends meanwhile is judged without it, and `paceline replay` sees that by the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
     pub by: &'a str,
-    pub at_ms: i64,
+    pub clock: &'a Clock,
 }
 
 /// Takes a change that stands, with a reason.
@@ -47,7 +49,7 @@ pub async fn accept(
     if !stands {
         return Err(UserError::new("That change does not stand any more.").into());
     }
-    let acceptance = Acceptance { by: said.by.into(), reason, at_ms: said.at_ms };
+    let acceptance = Acceptance { by: said.by.into(), reason, at_ms: said.clock.now_ms() };
     if !accepted_changes::insert(&mut tx, change, &acceptance).await? {
         return Err(UserError::new("That change was accepted before.").into());
     }
@@ -86,13 +88,14 @@ pub async fn rename(db: &Db, of: Benchmark<'_>, to: &str, said: Said<'_>) -> any
         }
         renamed_benchmarks::merge(&mut tx, series.id, goes_on.id).await?;
     }
-    let rename = Rename { suite: of.suite, from: of.name, to: &to, by: said.by, at_ms: said.at_ms };
+    let at_ms = said.clock.now_ms();
+    let rename = Rename { suite: of.suite, from: of.name, to: &to, by: said.by, at_ms };
     renamed_benchmarks::put(&mut tx, of.repository, &rename).await?;
     // Under its old name it is still measured by pull requests that began before.
     if let Some(held) = quarantined_benchmarks::of(&mut *tx, of.repository, of.suite, of.name).await?
         && quarantined_benchmarks::of(&mut *tx, of.repository, of.suite, &to).await?.is_none()
     {
-        let held = Quarantined { benchmark: to, since_ms: said.at_ms, ..held };
+        let held = Quarantined { benchmark: to, since_ms: at_ms, ..held };
         quarantined_benchmarks::insert(&mut tx, of.repository, &held).await?;
     }
     tx.commit().await?;
@@ -115,7 +118,7 @@ pub async fn quarantine(db: &Db, of: Benchmark<'_>, reason: &str, said: Said<'_>
         benchmark: of.name.into(),
         by: said.by.into(),
         reason,
-        since_ms: said.at_ms,
+        since_ms: said.clock.now_ms(),
     };
     quarantined_benchmarks::insert(&mut tx, of.repository, &new).await?;
     tx.commit().await?;
@@ -123,8 +126,9 @@ pub async fn quarantine(db: &Db, of: Benchmark<'_>, reason: &str, said: Said<'_>
 }
 
 /// Ends that.
-pub async fn release(db: &Db, of: Benchmark<'_>, now_ms: i64) -> anyhow::Result<()> {
+pub async fn release(db: &Db, of: Benchmark<'_>, clock: &Clock) -> anyhow::Result<()> {
     let mut tx = db.begin_turn(Turn::History).await?;
+    let now_ms = clock.now_ms();
     if !quarantined_benchmarks::end(&mut tx, of.repository, of.suite, of.name, now_ms).await? {
         return Err(UserError::new("It is in no quarantine.").into());
     }

@@ -5,6 +5,7 @@ use crate::db::renamed_benchmarks::Renames;
 use crate::db::series::Key;
 use perfsuite::model::{BenchmarkId, Comparison, Report};
 use perfsuite::verdict::comparison::UNBOUNDED;
+use std::collections::BTreeSet;
 
 /// What one comparison says of one series.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,11 +33,17 @@ pub fn rows<'a>(report: &Report, known: impl Iterator<Item = &'a Key>) -> Vec<Ro
     rows
 }
 
-/// A report whose benchmarks are called as they are now.
+/// A report whose benchmarks are called as they are now. One that has both names has two benchmarks, and each keeps its
+/// own: the figures of one are not the other's.
 pub fn renamed(report: &Report, renames: &Renames) -> Report {
     let mut report = report.clone();
+    let rows = report.rows.iter().map(|row| (row.suite.clone(), row.benchmark.0.clone()));
+    let same = report.unaffected.iter().map(|same| (same.suite.clone(), same.benchmark.0.clone()));
+    let has: BTreeSet<(String, String)> = rows.chain(same).collect();
     let now = |suite: &str, benchmark: &mut BenchmarkId| {
-        if let Some(name) = renames.get(&(suite.to_owned(), benchmark.0.clone())) {
+        if let Some(name) = renames.get(&(suite.to_owned(), benchmark.0.clone()))
+            && !has.contains(&(suite.to_owned(), name.clone()))
+        {
             name.clone_into(&mut benchmark.0);
         }
     };
@@ -151,6 +158,10 @@ mod tests {
         assert!(found[0].key == key("present") && found[0].ratio.ratio > 1.04);
         let elsewhere = Renames::from([(("t".into(), "measured".into()), "present".into())]);
         assert_eq!(renamed(&report, &elsewhere), report, "of another suite");
+        let mut other = report.rows[0].clone();
+        other.benchmark = BenchmarkId("present".into());
+        report.rows.push(other);
+        assert_eq!(renamed(&report, &renames), report, "both are measured, so they are two");
     }
 
     #[test]

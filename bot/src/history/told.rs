@@ -74,8 +74,8 @@ struct Who {
 }
 
 impl Who {
-    fn now(&self) -> Said<'_> {
-        Said { by: &self.by, at_ms: Clock::system().now_ms() }
+    fn said<'a>(&'a self, clock: &'a Clock) -> Said<'a> {
+        Said { by: &self.by, clock }
     }
 }
 
@@ -91,7 +91,7 @@ impl Place {
 impl AcceptArgs {
     pub async fn run(&self) -> anyhow::Result<()> {
         let (db, repository) = self.place.open().await?;
-        curate::accept(&db, repository, &self.change, &self.reason, self.who.now()).await
+        curate::accept(&db, repository, &self.change, &self.reason, self.who.said(&Clock::system())).await
     }
 }
 
@@ -99,7 +99,7 @@ impl RenameArgs {
     pub async fn run(&self) -> anyhow::Result<()> {
         let (db, repository) = self.place.open().await?;
         let of = Benchmark { repository, suite: &self.suite, name: &self.from };
-        curate::rename(&db, of, &self.to, self.who.now()).await
+        curate::rename(&db, of, &self.to, self.who.said(&Clock::system())).await
     }
 }
 
@@ -107,7 +107,7 @@ impl QuarantineArgs {
     pub async fn run(&self) -> anyhow::Result<()> {
         let (db, repository) = self.place.open().await?;
         let of = Benchmark { repository, suite: &self.suite, name: &self.benchmark };
-        curate::quarantine(&db, of, &self.reason, self.who.now()).await
+        curate::quarantine(&db, of, &self.reason, self.who.said(&Clock::system())).await
     }
 }
 
@@ -115,6 +115,6 @@ impl ReleaseArgs {
     pub async fn run(&self) -> anyhow::Result<()> {
         let (db, repository) = self.place.open().await?;
         let of = Benchmark { repository, suite: &self.suite, name: &self.benchmark };
-        curate::release(&db, of, Clock::system().now_ms()).await
+        curate::release(&db, of, &Clock::system()).await
     }
 }

@@ -58,7 +58,9 @@ pub async fn once(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
+/// Judges a series as it was read. Where it has grown since, or was renamed or joined to another one, nothing is said:
+/// what was found is of other points, and it is judged as it has become.
+pub async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
     let now_ms = app.clock.now_ms();
     let points = points::between(app.db.pool(), series.id, 0, i64::MAX, POINTS_JUDGED).await?;
     let links = points::links(app.db.pool(), series.id).await?;
@@ -66,6 +68,9 @@ async fn judge(app: &App, series: &Series) -> anyhow::Result<()> {
     let found = found_in(linked(&points, &links)).await?;
     let judged_from = found.positions.get(if cut { EDGE } else { 0 }).copied().unwrap_or(i64::MAX);
     let mut tx = app.db.begin_turn(Turn::History).await?;
+    if series::by_id(&mut *tx, series.id).await?.as_ref() != Some(series) {
+        return Ok(());
+    }
     let known = change_points::of_series(&mut *tx, series.id).await?;
     let told: BTreeSet<&str> =
         known.iter().filter(|point| point.confirmed_ms.is_some()).map(|point| point.id.as_str()).collect();

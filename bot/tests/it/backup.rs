@@ -7,6 +7,7 @@ use crate::postgres;
 use crate::seed::{MINUTE_MS, NOW_MS, Seeded};
 use bot::app::evidence_in;
 use bot::backup::{self, Over};
+use bot::clock::Clock;
 use bot::conventions::landing::Opened;
 use bot::db::deliveries::{self, NewDelivery, Wanted};
 use bot::db::pace::Pace;
@@ -152,7 +153,8 @@ async fn history(seeded: &Seeded) {
     assert!(bisects::insert(&mut tx, &new, NOW_MS).await.unwrap().is_none(), "one of a change point");
     notices::insert(&mut tx, "https://chat.example/", "run.slower", "{}", NOW_MS).await.unwrap();
     tx.commit().await.unwrap();
-    let (db, said) = (seeded.db(), Said { by: "carol", at_ms: NOW_MS });
+    let clock = Clock::fixed(NOW_MS);
+    let (db, said) = (seeded.db(), Said { by: "carol", clock: &clock });
     let of = Benchmark { repository: RepoId(1), suite: &key.suite, name: &key.benchmark };
     curate::accept(db, RepoId(1), change_point, "it is safer", said).await.unwrap();
     curate::quarantine(db, of, "it reads the clock", said).await.unwrap();

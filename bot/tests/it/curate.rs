@@ -7,6 +7,7 @@ use crate::seed::{NOW_MS, Seeded};
 use crate::visitors::{House, SECRET, csrf_of};
 use crate::world::{Wishes, World, eventually};
 use axum::http::StatusCode;
+use bot::clock::Clock;
 use bot::config::AccessConfig;
 use bot::db::change_points::{self, ChangePoint, State};
 use bot::db::history_commits::{self, HistoryCommit};
@@ -14,8 +15,9 @@ use bot::db::points::{self, Against, Ratio};
 use bot::db::quarantined_benchmarks::{self, Quarantined};
 use bot::db::renamed_benchmarks::series_called;
 use bot::db::series::{self, Key};
-use bot::db::{accepted_changes, jobs};
+use bot::db::{Turn, accepted_changes, jobs, opt_outs};
 use bot::history::curate::{self, Benchmark, Said};
+use bot::history::watch;
 use bot::pull::RepoId;
 use perfsuite::model::Mode;
 
@@ -24,6 +26,8 @@ on_both!(
     what_a_form_says_wrong_is_said_in_words,
     two_names_become_one_history,
     two_benchmarks_do_not_become_one,
+    a_series_that_became_another_is_judged_as_such,
+    it_is_said_when_it_can_be_stored,
     a_benchmark_in_quarantine_is_recorded_and_replayed_so,
 );
 
@@ -84,6 +88,16 @@ async fn a_writers_forms_are_obeyed_and_nobody_elses(on: On) {
     let seen = house.get(&address, Some(&reader)).await;
     assert_eq!(seen.status, StatusCode::OK);
     assert!(forms.iter().all(|form| !seen.body.contains(form)), "{}", seen.body);
+
+    // Nobody has to take that something got faster.
+    let mut tx = house.seeded.db().begin().await.unwrap();
+    sqlx::query("UPDATE change_points SET size = -0.05").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let faster = house.get(&address, Some(&writer)).await.body;
+    assert!(!faster.contains(forms[0]) && faster.contains(forms[1]), "{faster}");
+    let mut tx = house.seeded.db().begin().await.unwrap();
+    sqlx::query("UPDATE change_points SET size = 0.05").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
 
     // Each with a proof of their own.
     let send = async |cookie: &str, form: &str, more: &str| {
@@ -166,23 +180,26 @@ async fn what_a_form_says_wrong_is_said_in_words(on: On) {
     assert!(accepted_changes::of_repository(pool, RepoId(1)).await.unwrap().is_empty());
 }
 
-const SAID: Said<'static> = Said { by: "alice", at_ms: NOW_MS };
+fn said(clock: &Clock) -> Said<'_> {
+    Said { by: "alice", clock }
+}
 
 fn benchmark(name: &str) -> Benchmark<'_> {
     Benchmark { repository: RepoId(1), suite: SUITE, name }
 }
 
 async fn two_names_become_one_history(on: On) {
+    let clock = Clock::fixed(NOW_MS);
     let seeded = Seeded::empty(on).await;
     let repository = seeded.repository(1, "acme", "gateway", false).await.id;
     let (_, change) = history(&seeded, repository, "match", &[1, 2, 3]).await;
     let (present, _) = history(&seeded, repository, "find", &[5, 6]).await;
     let db = seeded.db();
-    curate::accept(db, repository, &change, "it is safer", SAID).await.unwrap();
-    let again = curate::accept(db, repository, &change, "it is faster", SAID).await.unwrap_err();
+    curate::accept(db, repository, &change, "it is safer", said(&clock)).await.unwrap();
+    let again = curate::accept(db, repository, &change, "it is faster", said(&clock)).await.unwrap_err();
     assert!(again.to_string().contains("accepted before"), "{again}");
-    curate::quarantine(db, benchmark("match"), "it reads the clock", SAID).await.unwrap();
-    curate::rename(db, benchmark("match"), "find", SAID).await.unwrap();
+    curate::quarantine(db, benchmark("match"), "it reads the clock", said(&clock)).await.unwrap();
+    curate::rename(db, benchmark("match"), "find", said(&clock)).await.unwrap();
 
     let pool = db.pool();
     let series = series_called(pool, repository, &key("match")).await.unwrap().unwrap();
@@ -201,27 +218,29 @@ async fn two_names_become_one_history(on: On) {
     assert!(!series::unjudged(db, 10).await.unwrap().is_empty(), "its change points are looked for anew");
 
     // Once more, to a name that nothing has; both former names lead there.
-    curate::rename(db, benchmark("find"), "seek", SAID).await.unwrap();
+    curate::rename(db, benchmark("find"), "seek", said(&clock)).await.unwrap();
     for name in ["match", "find", "seek"] {
         let series = series_called(pool, repository, &key(name)).await.unwrap().unwrap();
         assert_eq!((series.id, series.key.benchmark.as_str()), (present, "seek"), "{name}");
     }
-    curate::release(db, benchmark("seek"), NOW_MS + 1).await.unwrap();
+    clock.advance(1);
+    curate::release(db, benchmark("seek"), &clock).await.unwrap();
     assert!(!held("match").await && !held("find").await && !held("seek").await, "under every name");
     // And back.
-    curate::rename(db, benchmark("seek"), "match", SAID).await.unwrap();
+    curate::rename(db, benchmark("seek"), "match", said(&clock)).await.unwrap();
     let series = series_called(pool, repository, &key("find")).await.unwrap().unwrap();
     assert_eq!(series.key.benchmark, "match");
 }
 
 async fn two_benchmarks_do_not_become_one(on: On) {
+    let clock = Clock::fixed(NOW_MS);
     let seeded = Seeded::empty(on).await;
     let repository = seeded.repository(1, "acme", "gateway", false).await.id;
     history(&seeded, repository, "match", &[1, 2, 3]).await;
     history(&seeded, repository, "find", &[3, 4]).await;
-    let refused = curate::rename(seeded.db(), benchmark("match"), "find", SAID).await.unwrap_err();
+    let refused = curate::rename(seeded.db(), benchmark("match"), "find", said(&clock)).await.unwrap_err();
     assert!(refused.to_string().contains("at the same commit"), "{refused}");
-    let unknown = curate::rename(seeded.db(), benchmark("seek"), "find", SAID).await.unwrap_err();
+    let unknown = curate::rename(seeded.db(), benchmark("seek"), "find", said(&clock)).await.unwrap_err();
     assert!(unknown.to_string().contains("no history of such"), "{unknown}");
     let pool = seeded.db().pool();
     assert_eq!(series::of_repository(pool, repository).await.unwrap().len(), 2, "nothing was done by half");
@@ -229,6 +248,51 @@ async fn two_benchmarks_do_not_become_one(on: On) {
         let series = series_called(pool, repository, &key(name)).await.unwrap().unwrap();
         assert_eq!(series.key.benchmark, name);
     }
+}
+
+/// Whoever judges series has read them a moment ago; meanwhile one is joined to another, and a third gets its number.
+async fn a_series_that_became_another_is_judged_as_such(on: On) {
+    let world = World::new(on, Wishes::default()).await;
+    let db = &world.server.app.db;
+    let mut tx = db.begin_turn(Turn::History).await.unwrap();
+    let find = series::insert(&mut tx, world.repository, &key("find"), false).await.unwrap();
+    let found = series::insert(&mut tx, world.repository, &key("match"), false).await.unwrap();
+    for _ in 0..3 {
+        series::changed(&mut tx, found.id).await.unwrap();
+    }
+    let found = series::by_id(&mut *tx, found.id).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let of = Benchmark { repository: world.repository, suite: SUITE, name: "match" };
+    curate::rename(db, of, "find", said(&Clock::system())).await.unwrap();
+    let mut tx = db.begin_turn(Turn::History).await.unwrap();
+    let new = series::insert(&mut tx, world.repository, &key("seek"), false).await.unwrap();
+    assert!(new.id == found.id && new.id > find.id);
+    tx.commit().await.unwrap();
+    watch::judge(&world.server.app, &found).await.unwrap();
+    let judged = "SELECT judged_version FROM history_series WHERE id = $1";
+    let judged: i64 = sqlx::query_scalar(judged).bind(new.id).fetch_one(db.pool()).await.unwrap();
+    assert_eq!(judged, 0, "what was seen of the other says nothing of it");
+    world.server.stop().await;
+}
+
+/// A run that ends while a quarantine waits to be stored is not held by it, when it is replayed either.
+async fn it_is_said_when_it_can_be_stored(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let repository = seeded.repository(1, "acme", "gateway", false).await.id;
+    history(&seeded, repository, "match", &[1]).await;
+    let (db, clock) = (seeded.db(), Clock::fixed(NOW_MS));
+    let turn = db.begin_turn(Turn::History).await.unwrap();
+    let waiting = curate::quarantine(db, benchmark("match"), "it reads the clock", said(&clock));
+    let passing = async {
+        // It waits by now, or begins to when the turn has passed.
+        tokio::task::yield_now().await;
+        clock.advance(5_000);
+        turn.commit().await.unwrap();
+    };
+    let (held, ()) = tokio::join!(waiting, passing);
+    held.unwrap();
+    let held = quarantined_benchmarks::of(db.pool(), repository, SUITE, "match").await.unwrap().unwrap();
+    assert_eq!(held.since_ms, NOW_MS + 5_000);
 }
 
 async fn a_benchmark_in_quarantine_is_recorded_and_replayed_so(on: On) {
@@ -260,7 +324,11 @@ async fn a_benchmark_in_quarantine_is_recorded_and_replayed_so(on: On) {
 
     // What was over later was not when it was judged.
     let of = Benchmark { repository: world.repository, suite: "widgets", name: "widgets/one" };
-    curate::release(&db, of, job.finished_ms.unwrap() + 1).await.unwrap();
+    curate::release(&db, of, &Clock::fixed(job.finished_ms.unwrap() + 1)).await.unwrap();
+    // Nor is it another report when a person's name is erased.
+    let mut tx = db.begin().await.unwrap();
+    opt_outs::erase(&mut tx, "alice").await.unwrap();
+    tx.commit().await.unwrap();
     let (data_dir, url) = (world.data_dir(), world.database_url());
     world.server.stop().await;
     let mut command = paceline(&["replay", &job.id.0, "--format", "json"]);

@@ -14,7 +14,7 @@ use bot::history::bisect::Outcome;
 use bot::history::curate::{self, Benchmark, Said};
 use bot::queue::{JobState, Purpose};
 use perfsuite::model::wire::{self, Lease, Stored};
-use perfsuite::model::{Build, Sha, Side};
+use perfsuite::model::{BenchmarkId, Build, Sha, Side};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -150,7 +150,7 @@ async fn a_renamed_benchmark_goes_on_as_one_series(on: On) {
     runner.measure(&eventually_claim(&runner).await, 1.25).await;
     let old = world.series().await.unwrap();
     let of = Benchmark { repository: world.repository, suite: "widgets", name: "widgets/one" };
-    let said = Said { by: "alice", at_ms: world.server.app.clock.now_ms() };
+    let said = Said { by: "alice", clock: &world.server.app.clock };
     curate::rename(world.db(), of, "widgets/two", said).await.unwrap();
     // What is measured under the old name, as commits of before the rename are, is stored under the new one.
     world.main_commit(2);
@@ -253,10 +253,20 @@ async fn a_level_that_changed_is_found_and_its_commit_searched(on: On) {
         }
     }
     let series = world.series().await.unwrap();
+    // The commits of before know the former name alone, and so does what is measured of them.
+    let of = Benchmark { repository: world.repository, suite: "widgets", name: "widgets/one" };
+    let said = Said { by: "alice", clock: &world.server.app.clock };
+    curate::rename(world.db(), of, "widgets/first", said).await.unwrap();
     // What is left of the history, then the search; both end.
     let mut found = None;
     for _ in 0..80 {
         if let Some(lease) = runner.claim(true).await {
+            if world.kind_of(&lease).await == Purpose::Bisect {
+                let focus = lease.spec.focus.as_ref().unwrap();
+                assert!(
+                    ["widgets/first", "widgets/one"].iter().all(|n| focus.wants(&BenchmarkId((*n).into())))
+                );
+            }
             runner.measure(&lease, ratio(&lease)).await;
         }
         let changes = change_points::of_series(world.db().pool(), series.id).await.unwrap();

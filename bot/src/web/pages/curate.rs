@@ -32,8 +32,8 @@ impl Order {
         Ok(Self { by: visitor.person.login, fields, key })
     }
 
-    fn said(&self, site: &Site) -> Said<'_> {
-        Said { by: &self.by, at_ms: site.clock.now_ms() }
+    fn said<'a>(&'a self, site: &'a Site) -> Said<'a> {
+        Said { by: &self.by, clock: &site.clock }
     }
 
     fn benchmark(&self, repository: &Readable) -> Benchmark<'_> {
@@ -111,6 +111,6 @@ pub async fn release(
     form: Sent,
 ) -> Result<Response, PageError> {
     let order = Order::read(&site, &repository, form).await?;
-    let done = curate::release(&site.db, order.benchmark(&repository), site.clock.now_ms()).await;
+    let done = curate::release(&site.db, order.benchmark(&repository), &site.clock).await;
     order.answer(&repository, done)
 }

@@ -97,7 +97,7 @@ struct ViewLink {
 
 struct ChangeRow {
     id: String,
-    /// It may be accepted still.
+    /// It is for the worse, stands, and nobody has taken it.
     open: bool,
     accepted: Option<Accepted>,
     badge: Badge,
@@ -264,7 +264,7 @@ fn changes(facts: &Facts, metric: Metric, now_ms: i64) -> Vec<ChangeRow> {
             let accepted = facts.accepted.get(&change.id);
             ChangeRow {
                 id: change.id.clone(),
-                open: accepted.is_none() && change.state != State::Withdrawn,
+                open: accepted.is_none() && change.state != State::Withdrawn && is_worse(metric, change.size),
                 accepted: accepted.map(|accepted| Accepted {
                     by: clean(&accepted.by),
                     reason: clean(&accepted.reason),
