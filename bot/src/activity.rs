@@ -1,9 +1,5 @@
-//! What a webhook tells of people's work, as events of our own: what is kept for measures and stories. Pure but for
-//! [`record`].
+//! What a webhook tells of people's work, as events of our own: what is kept for measures and stories. Pure.
 
-use crate::app::App;
-use crate::db::{activity, opt_outs};
-use crate::pull::RepoId;
 use serde_json::Value;
 
 /// GitHub's logins have 39 characters, those of bots a few more.
@@ -108,27 +104,6 @@ pub struct Recorded {
 
 /// GitHub shows a deleted account under this name.
 pub const GHOST: &str = "ghost";
-
-/// Keeps what a delivery tells. Told again, nothing changes.
-pub async fn record(app: &App, event: &str, payload: &str, received_ms: i64) -> anyhow::Result<()> {
-    if !told_by(event) {
-        return Ok(());
-    }
-    // What cannot be read is the handler's to report.
-    let Ok(payload) = serde_json::from_str::<Value>(payload) else { return Ok(()) };
-    let Some(repository) = payload["repository"]["id"].as_i64() else { return Ok(()) };
-    let events = events(event, &payload, received_ms);
-    if events.is_empty() {
-        return Ok(());
-    }
-    let mut tx = app.db.begin().await?;
-    let left_out = opt_outs::all(&mut *tx).await?;
-    for event in &events {
-        activity::insert(&mut tx, RepoId(repository), event, &left_out).await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
 
 /// The events that say something of people's work.
 pub fn told_by(event: &str) -> bool {

@@ -9,7 +9,7 @@ use crate::evidence::EvidenceStore;
 use crate::git::Mirrors;
 use crate::github::{GitHub, GitHubConfig, GitHubError, UserFlow};
 use crate::inbox::Inbox;
-use crate::web::pages::live::Live;
+use crate::listeners::Listeners;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -30,9 +30,9 @@ pub struct App {
     pub worker: String,
     pub inbox: Inbox,
     /// What the last try of the set-up found.
-    pub self_test: crate::web::setup::SelfTest,
+    pub self_test: crate::setup::self_test::SelfTest,
     /// Who listens to jobs under way.
-    pub live: Live,
+    pub live: Listeners,
     /// Called off when the server stops.
     pub stop: CancellationToken,
 }
@@ -69,7 +69,7 @@ impl App {
         let stop = CancellationToken::new();
         Ok(Arc::new(Self {
             access,
-            live: Live::new(stop.clone()),
+            live: Listeners::new(stop.clone()),
             mirrors: Mirrors::new(&config.data_dir),
             evidence: evidence_in(&config.data_dir),
             github,

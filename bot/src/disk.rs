@@ -3,8 +3,6 @@
 use crate::app::App;
 use crate::format;
 use perfsuite::disk::{self, Space};
-use std::path::Path;
-use std::time::SystemTime;
 
 /// Why nothing that needs space may begin; `None` when there is enough. A disk that cannot be asked is said to have
 /// space: what fails then says so itself.
@@ -36,14 +34,6 @@ pub fn gauges(app: &App) {
     metrics::gauge!("paceline_disk_reserve_bytes").set(app.config.disk.reserve_bytes as f64);
     let short = short_of(space, app.config.disk.reserve_bytes).is_some();
     metrics::gauge!("paceline_disk_short").set(f64::from(u8::from(short)));
-}
-
-/// When something below a directory was last written, as far as its top tells.
-pub fn last_written(directories: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<SystemTime> {
-    directories
-        .into_iter()
-        .filter_map(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
-        .max()
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ pub use tested::{
     TestsJudgement,
 };
 
-use crate::conventions::claims;
-use crate::conventions::reviews::BadLine;
 use crate::pull::{MergeMethod, PullRequest, RepoId, RepoName};
 use crate::stages::Stages;
 use perfsuite::model::{Report, Sha};
@@ -132,6 +130,14 @@ impl CommitsJudgement {
             false => self.worst(),
         }
     }
+}
+
+/// A line that GitHub skips, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct BadLine {
+    /// From 1.
+    pub line: u32,
+    pub message: String,
 }
 
 /// Who has approved a change, and who still must.
@@ -272,16 +278,6 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Acceptance>,
     pub performance: Performance,
-}
-
-impl Run {
-    /// The same with the claims that its report does not bear out.
-    pub fn with_measured_claims(mut self) -> Self {
-        if let (Some(waiting), Performance::Done { report }) = (&self.commits.waiting, &self.performance) {
-            self.commits.claims.extend(claims::measured(waiting, report));
-        }
-        self
-    }
 }
 
 /// What the comment needs beside the run.

@@ -37,6 +37,7 @@ pub mod history;
 pub mod hooks;
 pub mod inbox;
 pub mod judgement;
+pub mod listeners;
 pub mod measures;
 pub mod members;
 pub mod missed;

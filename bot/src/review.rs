@@ -3,6 +3,7 @@
 use crate::assess::{self, Whose};
 use crate::comment;
 use crate::conventions;
+use crate::conventions::claims;
 use crate::db::new_id;
 use crate::error::UserError;
 use crate::facts::GitFacts;
@@ -174,7 +175,7 @@ fn review(args: &ReviewArgs) -> anyhow::Result<Run> {
         accepted: None,
         performance,
     };
-    Ok(run.with_measured_claims())
+    Ok(claims::with_measured(run))
 }
 
 /// The repository's own checks, as a runner runs them.

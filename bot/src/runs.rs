@@ -1,6 +1,7 @@
 //! Puts a run together from what is stored, and queues what GitHub should show of it.
 
 use crate::app::App;
+use crate::conventions::claims;
 use crate::db::jobs::{Job, Kind};
 use crate::db::judgements::{self, Judgement};
 use crate::db::pulls::{self, PullRow};
@@ -138,7 +139,7 @@ async fn put_together(
             (Some(TestsJudgement { asked, checks }), job)
         }
     };
-    let run = Run {
+    let run = claims::with_measured(Run {
         schema: RUN_SCHEMA,
         repository: repository.name.to_string(),
         pull: (row.pull.number > 0).then_some(row.pull.number),
@@ -150,8 +151,7 @@ async fn put_together(
         tests,
         accepted,
         performance,
-    }
-    .with_measured_claims();
+    });
     Ok(Loaded { run, row, job, check_job, label: judgement.label })
 }
 

@@ -4,8 +4,9 @@
 mod check;
 mod keep;
 mod pages;
+pub mod self_test;
 
-pub use check::{Tried, try_out};
+pub use check::try_out;
 
 use crate::config::ServeArgs;
 use crate::error::UserError;

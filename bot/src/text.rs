@@ -2,6 +2,9 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
+/// Of a quoted piece of somebody's text in a message.
+const QUOTE_MAX_GRAPHEMES: usize = 40;
+
 /// Number of graphemes. Never more than the number of bytes.
 pub fn graphemes(text: &str) -> usize {
     text.graphemes(true).count()
@@ -41,6 +44,11 @@ pub fn cut(text: &str, max: usize) -> String {
         }
     }
     kept
+}
+
+/// A piece of somebody's text within a message: bounded, and in back-quotes that it cannot close.
+pub fn quoted(piece: &str) -> String {
+    format!("`{}`", cut(piece, QUOTE_MAX_GRAPHEMES).replace('`', "'"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Drains deliveries and outgoing writes: many lanes beside each other, each lane and each installation in order.
 
-use crate::activity;
 use crate::app::App;
 use crate::db::deliveries::{self, Attempt, Behind, Delivery, Ending};
 use crate::db::writes::{self, Outcome, Write};
@@ -147,7 +146,7 @@ async fn behind(app: &App, delivery: &Delivery) -> sqlx::Result<Vec<Behind>> {
 
 async fn record_behind(app: &App, behind: &Behind) -> anyhow::Result<()> {
     let Some(delivery) = deliveries::get(&app.db, &behind.guid).await? else { return Ok(()) };
-    activity::record(app, &delivery.event, &delivery.payload, delivery.received_ms).await
+    handlers::activity::record(app, &delivery.event, &delivery.payload, delivery.received_ms).await
 }
 
 fn seconds(name: &'static str, ms: i64) {

@@ -1,10 +1,11 @@
 //! What a commit's type claims about its change, held against the change. Pure.
 
 use super::what_if::WhatIf;
-use crate::judgement::{Claim, Level, WaitingClaims};
+use crate::judgement::{Claim, Level, Performance, Run, WaitingClaims};
 use crate::pull::Commit;
 use crate::render::facts::Facts;
 use crate::repo_config::{self, ClaimsConfig};
+use crate::text::quoted;
 use perfsuite::model::{Certainty, Report, Sha, Side};
 
 /// Claims told of one pull request; a pull request with more has said enough.
@@ -97,6 +98,14 @@ pub fn waiting(commits: &[Commit], changed: &[String], config: &ClaimsConfig) ->
     (!perf.is_empty() || !benches.is_empty()).then_some(WaitingClaims { level: config.level, perf, benches })
 }
 
+/// A run with the claims that its report does not bear out.
+pub fn with_measured(mut run: Run) -> Run {
+    if let (Some(waiting), Performance::Done { report }) = (&run.commits.waiting, &run.performance) {
+        run.commits.claims.extend(measured(waiting, report));
+    }
+    run
+}
+
 /// Holds them against a finished report: `perf` without a gain, and a benchmark that went, or was changed, together with a
 /// slowdown.
 pub fn measured(waiting: &WaitingClaims, report: &Report) -> Vec<Claim> {
@@ -118,7 +127,7 @@ pub fn measured(waiting: &WaitingClaims, report: &Report) -> Vec<Claim> {
     }
     let slower = facts.blocking.first().or(facts.advised.first());
     if let Some(slower) = slower {
-        let slower = super::quoted(&slower.benchmark.0);
+        let slower = quoted(&slower.benchmark.0);
         let gone: Vec<String> = report
             .one_sided
             .iter()
@@ -142,7 +151,7 @@ pub fn measured(waiting: &WaitingClaims, report: &Report) -> Vec<Claim> {
 }
 
 fn named(names: &[String]) -> String {
-    let shown = names.iter().take(NAMED_MAX).map(|name| super::quoted(name)).collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(NAMED_MAX).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED_MAX) {
         0 => shown,
         more => format!("{shown} and {more} more"),

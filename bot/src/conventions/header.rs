@@ -2,8 +2,6 @@
 //!
 //! One pass from left to right, no back-tracking: linear in the line's length.
 
-use crate::text;
-
 /// A header that follows the specification, as slices of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
@@ -24,8 +22,6 @@ pub struct HeaderFault {
 
 /// Longer lines get no suggestion: nobody copies them.
 const SUGGESTED_MAX_BYTES: usize = 1_000;
-/// Of a quoted piece of somebody's text in a message.
-const QUOTE_MAX_GRAPHEMES: usize = 40;
 
 /// Reads one line.
 pub fn scan(line: &str) -> Result<Header<'_>, HeaderFault> {
@@ -102,11 +98,6 @@ pub fn written(kind: &str, scope: Option<&str>, breaking: bool, description: &st
     let scope = scope.map(|s| format!("({s})")).unwrap_or_default();
     let mark = if breaking { "!" } else { "" };
     format!("{kind}{scope}{mark}: {description}")
-}
-
-/// A piece of somebody's text within a message: bounded, and in back-quotes that it cannot close.
-pub fn quoted(piece: &str) -> String {
-    format!("`{}`", text::cut(piece, QUOTE_MAX_GRAPHEMES).replace('`', "'"))
 }
 
 fn ends_type(c: char) -> bool {

@@ -99,7 +99,7 @@ pub fn read(text: &Text, below: &Below) -> Message {
             rule: "body-leading-blank",
             line: text.line_number(index),
             column: 1,
-            message: format!("An empty line is missing between the header and {}.", header::quoted(second)),
+            message: format!("An empty line is missing between the header and {}.", text::quoted(second)),
             suggestion: after_blank(second),
         });
     }

@@ -14,7 +14,6 @@ pub mod what_if;
 
 pub use commits::judge;
 pub use footers::Footer;
-pub use header::quoted;
 pub use message::{Conventional, Fault, Kind, MESSAGE_MAX_BYTES, Message, parse};
 
 #[cfg(any(test, fuzzing))]

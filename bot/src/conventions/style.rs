@@ -2,9 +2,10 @@
 
 use super::{
     footers::{self, Below},
-    header::{self, Header, quoted},
+    header::{self, Header},
     message::{self, Text},
 };
+use crate::text::quoted;
 use crate::{
     judgement::{Finding, Level},
     repo_config::{CommitsConfig, WordCase},

@@ -8,7 +8,7 @@ use crate::db::errands::{self, NewErrand};
 use crate::db::{jobs, pulls, repositories};
 use crate::facts;
 use crate::git::{GitError, History, Wants};
-use crate::handlers::{mirrored, wants_of};
+use crate::handlers::mirrored;
 use crate::history::bisect::{MINUTES_MAX, suite_of};
 use crate::history::reference::{self, Named};
 use crate::policy;
@@ -256,7 +256,7 @@ async fn fetched(
     pull: &PullRequest,
     wanted: Wanted<'_>,
 ) -> anyhow::Result<Result<Option<Base>, String>> {
-    if let Err(reason) = mirrored::read(app, repository, wants_of(pull), |_| Ok(())).await? {
+    if let Err(reason) = mirrored::read(app, repository, mirrored::wants_of(pull), |_| Ok(())).await? {
         return Ok(Err(reason));
     }
     let Wanted::Against { name, .. } = wanted else { return Ok(Ok(None)) };
@@ -298,7 +298,7 @@ async fn fetched(
 }
 
 fn no_such(name: &str) -> String {
-    format!("There is no tag, branch or commit {}.", crate::conventions::quoted(name))
+    format!("There is no tag, branch or commit {}.", crate::text::quoted(name))
 }
 
 /// The pull request's own commits along first parents, oldest first.

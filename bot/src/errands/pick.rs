@@ -1,7 +1,7 @@
 //! Which benchmark a person means: the one that is named, or what changed most in the run of the head. Pure.
 
-use crate::conventions::quoted;
 use crate::render::facts::Facts;
+use crate::text::quoted;
 use perfsuite::model::{Comparison, Metric, Report};
 
 /// Benchmarks named in a refusal.

@@ -194,7 +194,10 @@ impl Mirrors {
 /// When something last came into a mirror.
 fn last_fetch(mirror: &Path) -> Option<SystemTime> {
     let places = ["", "objects/pack", "objects", "refs/paceline", "refs/paceline/pull", "packed-refs"];
-    crate::disk::last_written(places.map(|place| mirror.join(place)))
+    places
+        .into_iter()
+        .filter_map(|place| std::fs::metadata(mirror.join(place)).and_then(|meta| meta.modified()).ok())
+        .max()
 }
 
 /// Made aside and renamed, so that a half-made mirror is never seen.

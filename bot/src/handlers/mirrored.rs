@@ -4,9 +4,19 @@ use crate::app::App;
 use crate::assess::Plan;
 use crate::db::new_id;
 use crate::git::{GitError, History, Wants};
-use crate::pull::Repository;
+use crate::pull::{PullRequest, Repository};
 use anyhow::Context;
 use perfsuite::model::{JobId, JobSpec, Sha};
+
+/// What a pull request is made of.
+pub fn wants_of(pull: &PullRequest) -> Wants {
+    Wants {
+        pulls: vec![pull.number],
+        branches: vec![pull.base_ref.clone()],
+        // By id as well: the names may have moved on since GitHub told us the facts.
+        commits: vec![pull.base_sha.clone(), pull.head_sha.clone()],
+    }
+}
 
 /// What was read, or in words why it is beyond what is judged: git does not take its objects, or it is too much.
 pub async fn read<T: Send + 'static>(

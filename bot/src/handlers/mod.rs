@@ -1,5 +1,6 @@
 //! One file per event: each loads the present facts, decides, and changes rows and wanted writes in one transaction.
 
+pub mod activity;
 mod check_run;
 mod comment;
 mod installation;
@@ -11,7 +12,6 @@ pub mod reviews;
 mod trial;
 mod what_if;
 
-use crate::activity;
 use crate::app::App;
 use crate::db::deliveries::{Delivery, Ending};
 use crate::event::{self, Event, Place};
@@ -19,7 +19,7 @@ use crate::github::GitHubError;
 use crate::presence;
 use crate::pull::{MergeSettings, Repository};
 
-pub use pull_request::{Ask, refresh, refresh_suite, wants_of};
+pub use pull_request::{Ask, refresh, refresh_suite};
 
 /// Works on one delivery. One about a repository that the App no longer sees is nobody's failure.
 pub async fn handle(app: &App, delivery: &Delivery) -> anyhow::Result<Ending> {

@@ -13,7 +13,6 @@ use crate::dossier;
 use crate::errands;
 use crate::event::Place;
 use crate::facts::GitFacts;
-use crate::git::Wants;
 use crate::history::follow;
 use crate::judgement::ReviewsJudgement;
 use crate::policy;
@@ -318,16 +317,8 @@ async fn git_facts(
     pull: &PullRequest,
 ) -> anyhow::Result<Result<GitFacts, String>> {
     let (base, head) = (pull.base_sha.clone(), pull.head_sha.clone());
-    mirrored::read(app, repository, wants_of(pull), move |history| GitFacts::read(history, &base, &head))
-        .await
-}
-
-/// What a pull request is made of.
-pub fn wants_of(pull: &PullRequest) -> Wants {
-    Wants {
-        pulls: vec![pull.number],
-        branches: vec![pull.base_ref.clone()],
-        // By id as well: the names may have moved on since GitHub told us the facts.
-        commits: vec![pull.base_sha.clone(), pull.head_sha.clone()],
-    }
+    mirrored::read(app, repository, mirrored::wants_of(pull), move |history| {
+        GitFacts::read(history, &base, &head)
+    })
+    .await
 }

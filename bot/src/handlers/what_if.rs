@@ -5,6 +5,7 @@ use super::reviews;
 use crate::app::App;
 use crate::assess::{self, Whose};
 use crate::checks;
+use crate::conventions::claims;
 use crate::conventions::what_if::{Outcome, PULLS_MAX, Part, Tried, WhatIf};
 use crate::db::approvals::{self, Entry};
 use crate::db::dossiers::{self, Dossier};
@@ -112,7 +113,7 @@ impl Past {
                 None => Checks::Skipped { reason: String::new() },
             },
         });
-        let run = Run {
+        let run = claims::with_measured(Run {
             schema: RUN_SCHEMA,
             repository: self.repository.clone(),
             pull: Some(kept.opened.number),
@@ -127,8 +128,7 @@ impl Past {
                 Some(report) => Performance::Done { report: Box::new(with_modes(report, config)) },
                 None => Performance::Skipped { reason: String::new() },
             },
-        }
-        .with_measured_claims();
+        });
         let claims = run.commits.claims.iter().map(|claim| claim.level).max().unwrap_or(Level::Off);
         for (level, refused, told) in [
             (run.commits.worst(), Part::CommitsRefused, Part::CommitsTold),

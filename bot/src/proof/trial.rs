@@ -117,7 +117,7 @@ pub fn plan(
 fn conflict(paths: &[String], count: usize) -> String {
     /// The check run is no merge tool.
     const NAMED: usize = 3;
-    let named: Vec<String> = paths.iter().take(NAMED).map(|path| crate::conventions::quoted(path)).collect();
+    let named: Vec<String> = paths.iter().take(NAMED).map(|path| crate::text::quoted(path)).collect();
     let more = match count.saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),

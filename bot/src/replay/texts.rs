@@ -2,6 +2,7 @@
 
 use crate::assess::{self, Whose};
 use crate::conventions::checked;
+use crate::conventions::claims;
 use crate::db::dossiers::{self, Dossier};
 use crate::db::jobs::{self, Job};
 use crate::db::{Db, approvals};
@@ -128,7 +129,7 @@ async fn run(
         accepted: scene.accepted.clone(),
         performance,
     };
-    Ok(run.with_measured_claims())
+    Ok(claims::with_measured(run))
 }
 
 fn judged_reviews(

@@ -4,7 +4,8 @@
 //! Depth is bounded by the schema's own, time by file size times the few alternatives of each table.
 
 use super::{ERRORS_MAX, schema, source::Source};
-use crate::{conventions::quoted, judgement::ConfigError};
+use crate::judgement::ConfigError;
+use crate::text::quoted;
 use serde_json::{Map, Value};
 use toml::{
     Spanned,

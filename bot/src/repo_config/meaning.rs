@@ -4,7 +4,8 @@ use super::{
     RepoConfig, TestsConfig,
     source::{Source, Step},
 };
-use crate::{conventions::quoted, judgement::ConfigError};
+use crate::judgement::ConfigError;
+use crate::text::quoted;
 use globset::Glob;
 use perfsuite::model::{LoadSuite, SuiteKind, SuiteSpec, job::Rate};
 use toml::{Spanned, de::DeTable};

@@ -83,10 +83,7 @@ impl Budget {
     pub fn parse(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [alarms, "in", runs] = words[..] else {
-            return Err(format!(
-                "{} is no budget; write it like \"1 in 100\".",
-                crate::conventions::quoted(text)
-            ));
+            return Err(format!("{} is no budget; write it like \"1 in 100\".", crate::text::quoted(text)));
         };
         let (Ok(alarms), Ok(runs)) = (alarms.parse::<u32>(), runs.parse::<u32>()) else {
             return Err("A budget holds two whole numbers, like \"1 in 100\".".into());

@@ -1,5 +1,6 @@
 //! `paceline setup check`: every step from GitHub to the server and back, tried, in words.
 
+use super::self_test::Tried;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, ServeArgs};
@@ -14,13 +15,6 @@ use std::time::Duration;
 /// For an answer of our own server through whatever stands before it.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 const ANSWER_MAX_BYTES: usize = 64 << 10;
-
-/// One thing that was tried, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
-    pub good: bool,
-    pub words: String,
-}
 
 /// Lines as they are found; the code says whether all is well.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {

@@ -4,20 +4,11 @@ use super::frame;
 use super::pages::error::PageError;
 use super::pages::parts::{Badge, Kind};
 use crate::app::App;
-use crate::setup::{Tried, try_out};
+use crate::setup::try_out;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Html;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
-
-/// How long an answer stands: whoever asks for the page costs GitHub's patience no more often.
-const FRESH: Duration = Duration::from_secs(60);
-
-/// The last answer of this process.
-#[derive(Default)]
-pub struct SelfTest(Mutex<Option<(Instant, Vec<Tried>)>>);
 
 #[derive(Template)]
 #[template(path = "pages/setup.html")]
@@ -32,16 +23,7 @@ pub async fn show(State(app): State<Arc<App>>) -> Result<Html<String>, PageError
     if !admin && !app.config.access.admins.is_empty() {
         return Err(PageError::NotFound);
     }
-    let mut last = app.self_test.0.lock().await;
-    let tried = match &*last {
-        Some((at, tried)) if at.elapsed() < FRESH => tried.clone(),
-        _ => {
-            let tried = try_out(&app.config, &app.github).await;
-            *last = Some((Instant::now(), tried.clone()));
-            tried
-        }
-    };
-    drop(last);
+    let tried = app.self_test.answer(|| try_out(&app.config, &app.github)).await;
     let page = SetupPage {
         good: tried.iter().all(|one| one.good),
         lines: tried

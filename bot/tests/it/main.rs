@@ -52,6 +52,7 @@ mod scene;
 mod secrets;
 mod seed;
 mod seed_load;
+mod seed_reports;
 mod setup;
 mod space;
 mod stages;

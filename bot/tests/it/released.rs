@@ -12,7 +12,7 @@ use bot::clock::Clock;
 use bot::db::pace::Pace;
 use bot::db::tables::{self, Column, Insert, TABLES};
 use bot::db::{Db, deliveries, jobs, migrate, overview, writes};
-use bot::web::pages::live::Live;
+use bot::listeners::Listeners;
 use bot::web::pages::{self, Site};
 use serde_json::Value;
 use sqlx::Row;
@@ -130,7 +130,7 @@ async fn works(db: &Db, released: &Released, dir: &std::path::Path) {
         evidence: evidence_in(dir),
         clock: Clock::fixed(now_ms),
         access: Access::default(),
-        live: Live::new(CancellationToken::new()),
+        live: Listeners::new(CancellationToken::new()),
     };
     let mut paths = vec!["/".to_owned(), "/runners".into()];
     for repository in overview::repositories(db, &Readables::public_only(), 100).await.unwrap() {

@@ -8,7 +8,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use bot::db::jobs;
 use bot::judgement::{Performance, Run};
-use bot::web::pages::live::Live;
+use bot::listeners::Listeners;
 use bot::web::pages::{self, Site};
 use futures_util::StreamExt;
 use perfsuite::model::{Comparison, Metric, Verdict};
@@ -219,7 +219,7 @@ async fn a_listener_goes_on_where_it_was_cut_off(on: On) {
 async fn listeners_have_a_bound_and_end_with_the_server(on: On) {
     let mut seeded = Seeded::working_day(on).await;
     let stop = CancellationToken::new();
-    seeded.site.live = Live::with_places(1, stop.clone());
+    seeded.site.live = Listeners::with_places(1, stop.clone());
     let mut first = ask(&seeded, listen(0)).await.into_body().into_data_stream();
     until(&mut first, "event: standing").await;
     let refused = ask(&seeded, listen(0)).await;

@@ -1,6 +1,7 @@
 //! CODEOWNERS: who owns a path. The last line that matches wins; a line without owners takes ownership away.
 
 use super::pattern::{Key, Pattern};
+use crate::judgement::BadLine;
 use std::collections::HashMap;
 
 /// Where GitHub looks for the file, in its order: the first that exists counts.
@@ -25,14 +26,6 @@ pub struct CodeOwners {
 struct Rule {
     pattern: Pattern,
     owners: Vec<Owner>,
-}
-
-/// A line that GitHub skips, and why.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct BadLine {
-    /// From 1.
-    pub line: u32,
-    pub message: String,
 }
 
 /// Whom a line names.
@@ -164,7 +157,7 @@ fn owner(word: &str) -> Result<Owner, String> {
     let mailbox = |name: &str| {
         !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
     };
-    let shown = crate::conventions::quoted(word);
+    let shown = crate::text::quoted(word);
     if word.len() > OWNER_MAX_BYTES {
         return Err(format!("{shown} is too long for an owner"));
     }

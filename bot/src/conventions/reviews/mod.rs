@@ -6,7 +6,7 @@ mod judge;
 mod pattern;
 mod people;
 
-pub use codeowners::{BadLine, CODEOWNERS_MAX_BYTES, CodeOwners, Owner, PLACES};
+pub use codeowners::{CODEOWNERS_MAX_BYTES, CodeOwners, Owner, PLACES};
 pub use cover::Cover;
 pub use judge::{ReviewFacts, judge, standing, teams_of};
 pub use people::{Login, TEAMS_MAX_BYTES, Teams, TeamsError};

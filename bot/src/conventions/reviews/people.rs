@@ -84,8 +84,7 @@ impl Teams {
         };
         let mut teams = Self::default();
         for (team, members) in object {
-            let wrong =
-                || TeamsError::Shape(format!("the value of {} is none", crate::conventions::quoted(&team)));
+            let wrong = || TeamsError::Shape(format!("the value of {} is none", crate::text::quoted(&team)));
             let members = members.as_array().ok_or_else(wrong)?;
             let names = members.iter().map(|member| member.as_str().ok_or_else(wrong));
             let names = names.collect::<Result<Vec<&str>, TeamsError>>()?;

@@ -18,7 +18,7 @@ use crate::web::pages::access::{self, AtPerson, AtPull, AtRange, AtRepository, A
 use crate::web::pages::calibration::{self as calibrated, RunnerCalibration};
 use crate::web::pages::error::{ApiError, PageError};
 use crate::web::pages::history::Choice;
-use crate::web::pages::history_shown::Shown;
+use crate::web::pages::history_export::Shown;
 use crate::web::pages::{Site, compare as compare_page, history as history_page, story as told};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;

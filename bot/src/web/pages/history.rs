@@ -3,9 +3,10 @@
 
 use super::access::AtRepository;
 use super::error::PageError;
+use super::history_export::{self, Shown};
 use super::history_list::{self, HistoryPage};
 use super::history_series::{self, Asked, SeriesPage};
-use super::history_shown::{self, Chart, Facts, Other, Shown, View, Window};
+use super::history_shown::{self, Chart, Facts, Other, View, Window};
 use super::spark;
 use super::{Site, render};
 use crate::db::history_commits::HistoryCommit;
@@ -336,8 +337,8 @@ pub async fn csv(
 ) -> Result<Response, PageError> {
     let Query(choice) = choice.unwrap_or_default();
     let text = match choice.key() {
-        Some(key) => history_shown::csv(&whole(&site, &repository, &key, choice.window()).await?),
-        None => history_shown::names_csv(&names(&site, &repository).await?),
+        Some(key) => history_export::csv(&whole(&site, &repository, &key, choice.window()).await?),
+        None => history_export::names_csv(&names(&site, &repository).await?),
     };
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
@@ -356,7 +357,7 @@ pub async fn shown(site: &Site, repository: &Repository, choice: &Choice) -> Res
     Ok(match choice.key() {
         Some(key) => {
             let facts = whole(site, repository, &key, choice.window()).await?;
-            Shown::One(Box::new(history_shown::series(&facts)))
+            Shown::One(Box::new(history_export::series(&facts)))
         }
         None => Shown::of_names(names(site, repository).await?),
     })

@@ -14,15 +14,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use perfsuite::model::JobId;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Listeners of one process: a question to the database each every other second, far below what it bears, and a small
-/// part of the connections that the server takes.
-const LISTENERS_MAX: usize = 64;
 /// As often as a runner reports.
 const LOOK: Duration = Duration::from_secs(2);
 /// After this a listener asks again, and whether it may is asked again, too.
@@ -33,23 +29,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const LINES_AT_ONCE: i64 = 500;
 /// When a listener that found no place, or lost its connection, asks again.
 const ASK_AGAIN_SECONDS: u32 = 5;
-
-/// Places for listeners, and when the server stops. Clones share both.
-#[derive(Clone)]
-pub struct Live {
-    places: Arc<Semaphore>,
-    stop: CancellationToken,
-}
-
-impl Live {
-    pub fn new(stop: CancellationToken) -> Self {
-        Self::with_places(LISTENERS_MAX, stop)
-    }
-
-    pub fn with_places(listeners: usize, stop: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(listeners)), stop }
-    }
-}
 
 #[derive(Default, Deserialize)]
 pub struct Choice {
@@ -85,7 +64,7 @@ pub async fn show(
     choice: Result<Query<Choice>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let Ok(place) = site.live.places.clone().try_acquire_owned() else {
+    let Some(place) = site.live.place() else {
         let again = [(header::RETRY_AFTER, ASK_AGAIN_SECONDS.to_string())];
         let words = "Too many people listen at once. The page shows the same.\n";
         return Ok((StatusCode::SERVICE_UNAVAILABLE, again, words).into_response());
@@ -96,7 +75,7 @@ pub async fn show(
     let listener = Listener {
         db: site.db.clone(),
         job: job.id,
-        stop: site.live.stop.clone(),
+        stop: site.live.stop(),
         told: None,
         after: had.unwrap_or(choice.after).max(0),
         until: Instant::now() + LISTEN_MAX,

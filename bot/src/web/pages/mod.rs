@@ -15,6 +15,7 @@ mod figure;
 mod headline;
 pub mod history;
 mod history_chart;
+pub mod history_export;
 mod history_list;
 mod history_series;
 pub mod history_shown;
@@ -47,12 +48,12 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::evidence::EvidenceStore;
+use crate::listeners::Listeners;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::response::Html;
 use axum::routing::{get, post};
 use error::PageError;
-use live::Live;
 use std::sync::Arc;
 
 /// What the pages see of the server.
@@ -62,7 +63,7 @@ pub struct Site {
     pub evidence: EvidenceStore,
     pub clock: Clock,
     pub access: Access,
-    pub live: Live,
+    pub live: Listeners,
 }
 
 impl FromRef<Arc<App>> for Site {
