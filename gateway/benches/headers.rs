@@ -1,5 +1,8 @@
 //! What the rewriting of header fields costs a message.
 
+mod messages;
+
+use self::messages::BROWSER;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway::headers::{Hop, backward, forward, remove_hop_by_hop};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -11,16 +14,9 @@ fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn browser() -> HeaderMap {
-    map(&[
-        ("host", "shop.example"),
-        ("connection", "keep-alive"),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        ("accept-language", "en-GB,en;q=0.5"),
-        ("accept-encoding", "gzip, deflate, br, zstd"),
-        ("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark"),
-        ("referer", "https://shop.example/basket"),
-    ])
+    let mut headers = map(&[("host", "shop.example"), ("connection", "keep-alive")]);
+    headers.extend(map(&BROWSER));
+    headers
 }
 
 fn behind_proxies() -> HeaderMap {

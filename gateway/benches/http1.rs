@@ -33,6 +33,7 @@ fn heads(c: &mut Criterion) {
             trailers: false,
             remove: &[],
             set: &[],
+            traced: None,
         };
         let mut out = Vec::with_capacity(4096);
         group.bench_function(name, |b| {

@@ -1,6 +1,9 @@
 //! What HTTP/2 costs a message besides what HTTP/1 does: a header block read and written down as a request, and the
 //! head of an answer written as a block.
 
+mod messages;
+
+use self::messages::BROWSER;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gateway::http2::answer;
 use gateway::http2::hpack::{Decoder, field};
@@ -12,14 +15,6 @@ const PLAIN: [(&str, &str); 4] = [
     (":scheme", "https"),
     (":path", "/api/v1/users/12345/orders"),
     (":authority", "shop.example"),
-];
-const BROWSER: [(&str, &str); 6] = [
-    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-    ("accept-language", "en-GB,en;q=0.5"),
-    ("accept-encoding", "gzip, deflate, br, zstd"),
-    ("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark"),
-    ("referer", "https://shop.example/basket"),
 ];
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nserver: origin\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
     content-length: 1024\r\ndate: Tue, 04 Mar 2025 10:00:00 GMT\r\nvia: 1.1 gateway\r\n\r\n";

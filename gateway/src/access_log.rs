@@ -168,9 +168,15 @@ fn line(entry: &Entry<'_>) -> Vec<u8> {
     out
 }
 
-/// One more member. Bytes that are not UTF-8 become the replacement character.
+/// One more member.
 pub(crate) fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    let _ = write!(out, ",\"{name}\":\"");
+    let _ = write!(out, ",\"{name}\":");
+    string(out, value);
+}
+
+/// A value in quotes. Bytes that are not UTF-8 become the replacement character.
+pub(crate) fn string(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b'"');
     for c in String::from_utf8_lossy(value).chars() {
         let _ = match c {
             '"' => write!(out, "\\\""),

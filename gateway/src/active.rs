@@ -7,7 +7,7 @@ use crate::balance;
 use crate::breaker::{Admission, Breaker, Outcome, Permit, Rule, State};
 use crate::config::{
     AccessLog, Action, Address, Balance, Config, Fields, Health, Limit, LimitBy, Protocol, Retry, Rewrite,
-    Server, UpstreamTls,
+    Server, Tracing, UpstreamTls,
 };
 use crate::health::Streak;
 use crate::limit::{Decision, Key, Limiter};
@@ -15,15 +15,55 @@ use crate::metrics::{InstanceCounts, RouteCounts, Striped, UpstreamCounts};
 use crate::route::{Condition, Table};
 use crate::tls::{Outward, Tls};
 use crate::upstream::InstanceId;
+use arc_swap::{ArcSwap, Guard};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Where the configuration in force is found, and when to look there again.
+#[derive(Debug)]
+pub struct InForce {
+    active: ArcSwap<Active>,
+    changes: AtomicU64,
+}
+
+impl InForce {
+    pub fn new(active: Active) -> InForce {
+        InForce { active: ArcSwap::from_pointee(active), changes: AtomicU64::new(0) }
+    }
+
+    pub fn load(&self) -> Guard<Arc<Active>> {
+        self.active.load()
+    }
+
+    pub fn load_full(&self) -> Arc<Active> {
+        self.active.load_full()
+    }
+
+    /// Puts another in force, and returns the one before.
+    pub fn swap(&self, active: Active) -> Arc<Active> {
+        let before = self.active.swap(Arc::new(active));
+        // Behind it: who sees this number gets that configuration, or a later one.
+        self.changes.fetch_add(1, Release);
+        before
+    }
+
+    /// Another number than before means another configuration. Read before the configuration itself, so that a
+    /// change in between is seen the next time. To ask for this number touches nothing that anybody writes to.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
+    }
+}
 
 #[derive(Debug)]
 pub struct Active {
     pub server: Server,
     pub access_log: AccessLog,
+    pub tracing: Option<Tracing>,
     /// Of the listener for TLS, if there is one.
     pub tls: Option<Arc<Tls>>,
     pub table: Table,
@@ -218,6 +258,7 @@ impl Active {
         Active {
             server: config.server,
             access_log: config.access_log,
+            tracing: config.tracing,
             tls: None,
             table,
             routes: config.routes.into_iter().map(route).collect(),

@@ -1,8 +1,11 @@
-//! The thread beside the data path: health, readiness and metrics for operators, and the reloads.
+//! The thread beside the data path: health, readiness, metrics and profiles for operators, and the reloads.
+
+mod pprof;
 
 use crate::metrics::render;
 use crate::reload::{LOOK_EVERY, Source};
 use crate::server::Command;
+use crate::spans::{Finished, export};
 use crate::worker::Shared;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -25,8 +28,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Probes and scrapers are few; more than these wait.
 const CONNECTIONS_MAX: usize = 64;
-/// No probe needs a connection for longer.
-const CONNECTION_MAX: Duration = Duration::from_secs(60);
+/// Nothing needs a connection for longer: a profile takes at most a minute, and a while to be written.
+const CONNECTION_MAX: Duration = Duration::from_secs(pprof::SECONDS_MAX + 60);
 /// A look at the traffic ends before its connection has to.
 const LOOK_MAX_S: u64 = 50;
 /// Names of a kind in one answer.
@@ -37,11 +40,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Runs until the sender of commands is gone, which is after the data path has ended: probes see the drain.
 pub fn run(
     shared: Arc<Shared>,
-    listener: Option<std::net::TcpListener>,
+    (listener, stop): (Option<std::net::TcpListener>, watch::Receiver<bool>),
     source: Source,
     commands: mpsc::Receiver<Command>,
-    stop: watch::Receiver<bool>,
+    finished: Finished,
 ) {
+    crate::profile::thread_begins();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "no runtime for the admin thread"),
@@ -54,7 +58,13 @@ pub fn run(
             }
         }
         drop(spawn_local(crate::health::run(shared.clone())));
+        let (end, ended) = watch::channel(false);
+        let exporting = spawn_local(export::run(shared.clone(), finished, ended));
         keep_config(&shared, source, commands).await;
+        // What the last requests have left; all threads that serve have ended.
+        let _ = end.send(true);
+        let drain = shared.active.load().server.timeouts.drain;
+        let _ = timeout(drain, exporting).await;
     });
 }
 
@@ -106,6 +116,10 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<boo
                 "/traffic" if *request.method() == Method::GET => {
                     traffic(&shared, request.uri().query()).await
                 }
+                path if path.starts_with(pprof::UNDER) => {
+                    let is_allowed = shared.active.load().server.profiling;
+                    pprof::answer(&request, is_allowed).await
+                }
                 _ => answer(&shared, stopping, &request),
             };
             Ok::<_, Infallible>(response)
@@ -132,21 +146,14 @@ fn answer(shared: &Shared, stopping: bool, request: &Request<Incoming>) -> Respo
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz, /metrics or /traffic\n".into()),
+        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz, /metrics, /traffic or /debug/pprof/\n".into()),
     }
 }
 
 /// Looks at the traffic for a while: `?seconds=5&top=20`.
 async fn traffic(shared: &Shared, query: Option<&str>) -> Response<Full<Bytes>> {
-    let asked = |name: &str, bound: RangeInclusive<u64>, otherwise: u64| {
-        let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        match pairs.find(|(known, _)| *known == name) {
-            Some((_, value)) => value.parse().ok().filter(|number| bound.contains(number)),
-            None => Some(otherwise),
-        }
-    };
     let (Some(seconds), Some(top)) =
-        (asked("seconds", 1..=LOOK_MAX_S, 5), asked("top", 1..=LOOK_MAX_NAMES, 20))
+        (asked(query, "seconds", 1..=LOOK_MAX_S, 5), asked(query, "top", 1..=LOOK_MAX_NAMES, 20))
     else {
         let words = format!("seconds is 1 to {LOOK_MAX_S}, top is 1 to {LOOK_MAX_NAMES}\n");
         return text(StatusCode::BAD_REQUEST, words);
@@ -159,6 +166,15 @@ async fn traffic(shared: &Shared, query: Option<&str>) -> Response<Full<Bytes>> 
     let mut response = Response::new(Full::new(Bytes::from(json)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// A number in the query; None where it is none, or out of bounds.
+fn asked(query: Option<&str>, name: &str, bound: RangeInclusive<u64>, otherwise: u64) -> Option<u64> {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.find(|(known, _)| *known == name) {
+        Some((_, value)) => value.parse().ok().filter(|number| bound.contains(number)),
+        None => Some(otherwise),
+    }
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {

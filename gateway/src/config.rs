@@ -34,6 +34,8 @@ pub const NAME_MAX_BYTES: usize = 64;
 pub struct Config {
     pub server: Server,
     pub access_log: AccessLog,
+    /// None: no request is followed.
+    pub tracing: Option<Tracing>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
 }
@@ -44,15 +46,26 @@ pub struct Server {
     pub admin: Option<SocketAddr>,
     /// None: one per core.
     pub threads: Option<usize>,
+    pub io: Io,
     /// Answered with 200 on the main listener, before routing.
     pub ready_path: Option<String>,
     /// Whether upstreams get a `Forwarded` field even where no hop before began it.
     pub forwarded: bool,
     /// Whether HTTP/2 is offered to clients: in TLS, and to those that begin with it (prior knowledge).
     pub http2: bool,
+    /// Whether profiles of this process are made for those who reach the admin listener.
+    pub profiling: bool,
     pub tls: Option<Tls>,
     pub limits: Limits,
     pub timeouts: Timeouts,
+}
+
+/// What the data plane receives and sends through, where it speaks HTTP/1 over TCP in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    Epoll,
+    /// Where the kernel allows it, else as above.
+    Uring,
 }
 
 /// A listener for TLS, besides the other.
@@ -184,6 +197,20 @@ pub enum LogOutput {
     Off,
     Stdout,
     File(PathBuf),
+}
+
+/// Where spans go to, and of which requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// The place in [`Config::upstreams`]; it speaks HTTP/1.
+    pub upstream: usize,
+    pub path: String,
+    /// What the spans are of, as the collector names it.
+    pub service: String,
+    /// One in so many requests that come without a trace begins one.
+    pub begin_one_in: Option<u32>,
+    /// How long the collector may take over a batch.
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -146,6 +146,7 @@ fn requests(bytes: &[u8], step: usize, fields: usize) -> Vec<Seen> {
             trailers: false,
             remove: &[],
             set: &[],
+            traced: None,
         };
         let mut out = Vec::new();
         onward::request(&mut out, &head, Target { path: head.path, query: head.query, host: None }, &hop);

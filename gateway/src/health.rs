@@ -99,7 +99,8 @@ async fn probe(upstream: &Upstream, instance: &Instance, server: &Server, path: 
     status(&mut stream).await
 }
 
-async fn status(stream: &mut Stream) -> io::Result<u16> {
+/// Reads the first line of an answer, up to its status.
+pub(crate) async fn status(stream: &mut Stream) -> io::Result<u16> {
     let mut line = [0; STATUS_BYTES];
     let mut read = 0;
     while read < line.len() {

@@ -14,6 +14,7 @@ pub mod http2;
 pub mod limit;
 pub mod path;
 pub mod route;
+pub mod trace;
 
 pub mod access_log;
 pub mod active;
@@ -21,9 +22,20 @@ mod admin;
 mod clock;
 mod health;
 pub mod metrics;
+#[cfg(all(feature = "profile", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod profile;
+#[cfg(not(all(
+    feature = "profile",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+#[path = "no_profile.rs"]
+pub mod profile;
 pub mod proxy;
 pub mod reload;
+mod ring;
 pub mod server;
+pub mod spans;
 mod stream;
 mod timer;
 #[cfg(feature = "tls")]

@@ -12,6 +12,10 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
+/// So that `/debug/pprof/heap` can say what is allocated.
+#[global_allocator]
+static HEAP: gateway::profile::Heap = gateway::profile::Heap;
+
 /// An HTTP gateway: dynamic routes, rate limiter, circuit breaker.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]

@@ -4,22 +4,39 @@
 //! moves no cache line between cores. A scrape adds the stripes up.
 
 use crate::active::Active;
+use crate::spans::SpanCounts;
 use std::fmt::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+/// Of one thread, which alone writes it: so adding is a load and a store, and never a locked instruction. Others
+/// read it. Two writers would lose counts.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
     pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Relaxed);
+        self.0.store(self.get().wrapping_add(count), Relaxed);
     }
 
     /// Only for a counter that is used as a gauge.
     pub fn subtract(&self, count: u64) {
-        self.0.fetch_sub(count, Relaxed);
+        self.0.store(self.get().wrapping_sub(count), Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Of all threads; for what is rare.
+#[derive(Debug, Default)]
+pub struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 
     pub fn get(&self) -> u64 {
@@ -104,7 +121,8 @@ impl RouteCounts {
     }
 }
 
-/// How many attempts may still be made besides the first ones: a share of the requests, and a few.
+/// How many attempts may still be made besides the first ones: a share of the requests, and a few. Of one thread,
+/// as a [`Counter`] is.
 #[derive(Debug, Default)]
 pub struct Budget(AtomicI64);
 
@@ -118,7 +136,7 @@ const ATTEMPTS_SAVED: i64 = 10;
 impl Budget {
     pub fn earn(&self, percent: u32) {
         if self.0.load(Relaxed) < ATTEMPTS_SAVED * ATTEMPT {
-            self.0.fetch_add(i64::from(percent), Relaxed);
+            self.0.store(self.0.load(Relaxed) + i64::from(percent), Relaxed);
         }
     }
 
@@ -127,7 +145,7 @@ impl Budget {
     }
 
     pub fn spend(&self) {
-        self.0.fetch_sub(ATTEMPT, Relaxed);
+        self.0.store(self.0.load(Relaxed) - ATTEMPT, Relaxed);
     }
 }
 
@@ -166,6 +184,8 @@ pub struct ThreadCounts {
     pub connections_open: Counter,
     pub connections: Counter,
     pub http2_connections: Counter,
+    /// 1 where it runs on io_uring.
+    pub rings: Counter,
     pub tls_handshakes: Counter,
     pub tls_failed: Counter,
     pub tls_timed_out: Counter,
@@ -214,9 +234,10 @@ pub struct Metrics {
     pub threads: Striped<ThreadCounts>,
     /// Requests that no route took.
     pub unrouted: Striped<RouteCounts>,
-    pub log_lines_dropped: Counter,
-    pub reloads_taken: Counter,
-    pub reloads_refused: Counter,
+    pub log_lines_dropped: SharedCounter,
+    pub spans: SpanCounts,
+    pub reloads_taken: SharedCounter,
+    pub reloads_refused: SharedCounter,
 }
 
 impl Metrics {
@@ -224,9 +245,10 @@ impl Metrics {
         Metrics {
             threads: Striped::new(threads),
             unrouted: Striped::new(threads),
-            log_lines_dropped: Counter::default(),
-            reloads_taken: Counter::default(),
-            reloads_refused: Counter::default(),
+            log_lines_dropped: SharedCounter::default(),
+            spans: SpanCounts::default(),
+            reloads_taken: SharedCounter::default(),
+            reloads_refused: SharedCounter::default(),
         }
     }
 }
@@ -355,6 +377,8 @@ fn process(out: &mut String, metrics: &Metrics, active: &Active) {
     }
     family(out, "gateway_http2_connections_total", "counter", "Client connections that spoke HTTP/2.");
     line(out, "gateway_http2_connections_total", "", metrics.threads.sum(|stripe| &stripe.http2_connections));
+    family(out, "gateway_io_uring_threads", "gauge", "Threads that receive and send through io_uring.");
+    line(out, "gateway_io_uring_threads", "", metrics.threads.sum(|stripe| &stripe.rings));
     let tls = "gateway_tls_handshakes_total";
     family(out, tls, "counter", "Handshakes with clients, by outcome.");
     let outcomes: [(&str, PickThread); 3] = [
@@ -377,6 +401,12 @@ fn process(out: &mut String, metrics: &Metrics, active: &Active) {
         "Lines dropped because the log could not keep up.",
     );
     line(out, "gateway_access_log_dropped_total", "", metrics.log_lines_dropped.get());
+    let spans = "gateway_spans_total";
+    family(out, spans, "counter", "Spans of requests that were followed, by what became of them.");
+    let of = &metrics.spans;
+    for (outcome, counter) in [("sent", &of.sent), ("overflowed", &of.overflowed), ("failed", &of.failed)] {
+        line(out, spans, &format!("outcome=\"{outcome}\""), counter.get());
+    }
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -18,6 +18,7 @@ use crate::http1::buffer::Buffer;
 use crate::http1::request::BadRequest;
 use crate::http1::scan::HeadScan;
 use crate::http2::{self, PREFACE_HEAD, Served};
+use crate::limit::Key;
 use crate::metrics::Phase;
 use crate::path::PATH_MAX_BYTES;
 use crate::stream::{Stream, Wire};
@@ -37,12 +38,23 @@ pub struct Client {
     pub ip: IpAddr,
     /// The same, as text for the upstream and for the log.
     pub ip_text: Box<str>,
+    /// What the limiters know it by.
+    pub key: Key,
     /// `http` or `https`.
     pub scheme: &'static str,
     /// The name that it has asked for in TLS.
     pub sni: Option<Box<str>>,
     /// It was found to speak HTTP/2.
     pub is_http2: Cell<bool>,
+}
+
+impl Client {
+    /// `seed` is the limiters' secret.
+    pub fn new(seed: u64, ip: IpAddr, scheme: &'static str, sni: Option<Box<str>>) -> Client {
+        let ip = ip.to_canonical();
+        let (ip_text, key) = (ip.to_string().into(), judge::client_key(seed, ip));
+        Client { ip, ip_text, key, scheme, sni, is_http2: Cell::new(false) }
+    }
 }
 
 /// How long a connection that was closed by us is still read from, so that its client gets to see the answer

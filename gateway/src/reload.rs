@@ -114,7 +114,7 @@ impl Source {
                 let path = self.options.config.display();
                 tracing::info!(%path, routes = active.routes.len(), "the configuration was reloaded");
                 drop(before);
-                self.retired.push(shared.active.swap(Arc::new(active)));
+                self.retired.push(shared.active.swap(active));
                 shared.metrics.reloads_taken.add(1);
             }
             Err(error) => {
@@ -215,6 +215,7 @@ fn warn_of_what_needs_a_restart(before: &Active, config: &Config) {
         ("server.admin", old.admin != new.admin),
         ("server.tls.listen", tls_listen(old) != tls_listen(new)),
         ("server.threads", old.threads != new.threads),
+        ("server.io", old.io != new.io),
         ("access_log.output", before.access_log.output != config.access_log.output),
     ];
     for (setting, _) in changed.iter().filter(|(_, changed)| *changed) {

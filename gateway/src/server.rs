@@ -1,14 +1,15 @@
 //! The running gateway: its threads and listeners, from the start to the end of the drain.
 
 use crate::access_log::{AccessLog, Writer};
+use crate::active::InForce;
 use crate::admin;
 use crate::config::Address;
 use crate::metrics::Metrics;
 use crate::reload::Source;
+use crate::spans;
 use crate::traffic::Traffic;
 use crate::worker::{self, Listeners, Shared, bind_advice};
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -73,10 +74,12 @@ pub fn start(options: &Options) -> anyhow::Result<Running> {
     let admin =
         admin_listener.as_ref().map(TcpListener::local_addr).transpose().context("no admin address")?;
     let (log, log_writer) = AccessLog::start(&config.access_log.output)?;
+    let (spans, finished) = spans::queue();
     let shared = Arc::new(Shared {
-        active: ArcSwap::from_pointee(loaded.activate(None, threads)),
+        active: InForce::new(loaded.activate(None, threads)),
         metrics: Metrics::new(threads),
         log,
+        spans,
         traffic: Traffic::new(threads),
         seed: RandomState::new().hash_one("limit"),
         epoch: Instant::now(),
@@ -94,7 +97,7 @@ pub fn start(options: &Options) -> anyhow::Result<Running> {
         let body = move || worker::run(number, shared, listeners, stopped);
         proxy_threads.push(thread::Builder::new().name(name).spawn(body).context("no thread to serve with")?);
     }
-    let body = move || admin::run(shared, admin_listener, source, received, stopped);
+    let body = move || admin::run(shared, (admin_listener, stopped), source, received, finished);
     let admin_thread = thread::Builder::new().name("admin".into()).spawn(body).context("no admin thread")?;
     Ok(Running { listen, listen_tls, admin, stop, commands, proxy_threads, admin_thread, log_writer })
 }
@@ -145,6 +148,8 @@ fn bind(address: SocketAddr, reuse: Reuse) -> anyhow::Result<TcpListener> {
             socket.set_reuse_port(true)?;
         }
         socket.set_nonblocking(true)?;
+        // Whose connections have it from there, so that it costs none of them a system call.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())

@@ -6,6 +6,7 @@
 use crate::active::{Instance, Upstream};
 use crate::config::{Address, Protocol, Server};
 use crate::http2::{self, Line};
+use crate::ring::Ring;
 use crate::stream::{Stream, Wire};
 use crate::tls;
 use std::cell::RefCell;
@@ -13,9 +14,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
 /// An instance for as long as its address and its upstream's name stay, in this process.
@@ -48,6 +50,7 @@ pub struct Pool {
     idle: RefCell<ById<Vec<Idle>>>,
     lines: RefCell<ById<Vec<Shared>>>,
     names: RefCell<HashMap<Arc<str>, Resolved>>,
+    ring: Option<Rc<Ring>>,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,16 @@ pub struct Open {
 }
 
 impl Pool {
+    /// Whose connections of HTTP/1 go through the ring, where there is one.
+    pub fn new(ring: Option<Rc<Ring>>) -> Pool {
+        Pool { ring, ..Pool::default() }
+    }
+
+    fn wire(&self, stream: TcpStream, protocol: Protocol) -> Result<Wire, ConnectError> {
+        let ring = self.ring.as_ref().filter(|_| protocol == Protocol::Http1);
+        Wire::tcp(stream, ring).map_err(ConnectError::Failed)
+    }
+
     /// The connection that was used last, so that those that are not needed grow old and go.
     pub fn take(&self, id: InstanceId, now: Instant, idle_max: Duration) -> Option<Open> {
         let mut idle = self.idle.borrow_mut();
@@ -121,13 +134,13 @@ impl Pool {
     }
 
     /// Only after the whole response was read and the whole request was sent.
-    pub fn put(&self, id: InstanceId, open: Open, now: Instant, most: usize) {
+    pub fn put(&self, id: InstanceId, mut open: Open, now: Instant, most: usize) {
         if let Stream::Asked(_) = open.stream {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let of_instance = idle.entry(id).or_default();
-        if of_instance.len() < most {
+        if of_instance.len() < most && open.stream.is_watched() {
             of_instance.push(Idle { stream: open.stream, since: now, to: open.to });
         }
     }
@@ -222,7 +235,7 @@ impl Pool {
             }
         };
         let stream = within(bounds.connect, Wire::connect_tcp(ip)).await?;
-        let Some(outward) = &upstream.tls else { return Ok((Wire::Tcp(stream), to)) };
+        let Some(outward) = &upstream.tls else { return Ok((self.wire(stream, upstream.protocol)?, to)) };
         let shaking = tls::connect(outward, upstream.protocol, address, stream);
         match timeout(bounds.connect, Box::pin(shaking)).await {
             Ok(Ok(wire)) => Ok((wire, to)),

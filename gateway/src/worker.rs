@@ -2,17 +2,19 @@
 //! the configuration in force, the limiters, the breakers and the counters.
 
 use crate::access_log::AccessLog;
-use crate::active::Active;
+use crate::active::{Active, InForce};
 use crate::balance::mix;
 use crate::clock::Clock;
+use crate::config::{Io, Server};
 use crate::http1::buffer::Buffers;
 use crate::metrics::Metrics;
 use crate::proxy::{Client, Speaks, serve};
+use crate::ring::Ring;
+use crate::spans::Spans;
 use crate::stream::Wire;
 use crate::tls;
 use crate::traffic::Traffic;
 use crate::upstream::Pool;
-use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -34,9 +36,10 @@ pub const FIELDS_ON_STACK: usize = 100;
 /// What the threads share.
 #[derive(Debug)]
 pub struct Shared {
-    pub active: ArcSwap<Active>,
+    pub active: InForce,
     pub metrics: Metrics,
     pub log: AccessLog,
+    pub spans: Spans,
     pub traffic: Traffic,
     /// Of the limiters' keys; a secret of this process.
     pub seed: u64,
@@ -47,6 +50,8 @@ pub struct Shared {
 
 /// How often idle upstream connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How long a thread that ends waits for its last words to be sent.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// How often the wall clock is read: its seconds stand in `Date` fields.
 const TICK: Duration = Duration::from_secs(1);
 /// After an accept that failed, most likely for want of file descriptors; to try at once would only spin.
@@ -56,11 +61,14 @@ pub struct Worker {
     pub thread: usize,
     pub shared: Arc<Shared>,
     pub pool: Pool,
+    ring: Option<Rc<Ring>>,
     pub buffers: RefCell<Buffers>,
     /// Where heads are put together.
     pub scratch: RefCell<Vec<u8>>,
     clock: RefCell<Clock>,
     view: RefCell<Rc<View>>,
+    /// The number that `view` was taken at.
+    changes: Cell<u64>,
     ids: RequestIds,
     turn: Cell<usize>,
     unsampled: Cell<u32>,
@@ -95,6 +103,7 @@ pub fn run(
     listeners: Listeners<std::net::TcpListener>,
     stop: watch::Receiver<bool>,
 ) {
+    crate::profile::thread_begins();
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -110,24 +119,35 @@ pub fn run(
             }
         };
         let worker = Rc::new(Worker::new(thread, shared));
+        if let Some(ring) = &worker.ring {
+            worker.shared.metrics.threads.of(thread).rings.add(1);
+            spawn_local(ring.clone().drive());
+        }
         spawn_local(watch_for_stop(worker.clone(), stop));
         spawn_local(sweep(worker.clone()));
         spawn_local(tick(worker.clone()));
         accept(&worker, listeners).await;
         drain(&worker).await;
+        if let Some(ring) = &worker.ring {
+            ring.settle(SETTLE_MAX).await;
+        }
     });
 }
 
 impl Worker {
     fn new(thread: usize, shared: Arc<Shared>) -> Worker {
+        let changes = shared.active.changes();
         let view = Rc::new(View(shared.active.load_full()));
+        let ring = ring(thread, &view.active().server);
         Worker {
             thread,
-            pool: Pool::default(),
+            pool: Pool::new(ring.clone()),
+            ring,
             buffers: RefCell::default(),
             scratch: RefCell::default(),
             clock: RefCell::new(Clock::read()),
             view: RefCell::new(view),
+            changes: Cell::new(changes),
             ids: RequestIds::new(shared.seed, thread),
             turn: Cell::new(thread),
             unsampled: Cell::new(0),
@@ -142,12 +162,12 @@ impl Worker {
 
     /// The configuration in force now.
     pub fn view(&self) -> Rc<View> {
-        let active = self.shared.active.load();
-        let mut view = self.view.borrow_mut();
-        if !Arc::ptr_eq(&active, &view.0) {
-            *view = Rc::new(View(Arc::clone(&active)));
+        let changes = self.shared.active.changes();
+        if changes != self.changes.get() {
+            self.changes.set(changes);
+            *self.view.borrow_mut() = Rc::new(View(self.shared.active.load_full()));
         }
-        view.clone()
+        self.view.borrow().clone()
     }
 
     pub fn clock_ms(&self, at: Instant) -> u64 {
@@ -212,6 +232,20 @@ impl Worker {
     }
 }
 
+/// The ring of a thread, if it is to have one and the kernel allows it.
+fn ring(thread: usize, server: &Server) -> Option<Rc<Ring>> {
+    if server.io == Io::Epoll {
+        return None;
+    }
+    match Ring::open() {
+        Ok(ring) => Some(ring),
+        Err(error) => {
+            tracing::warn!(thread, %error, "no io_uring here: it goes without");
+            None
+        }
+    }
+}
+
 async fn watch_for_stop(worker: Rc<Worker>, mut stop: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well.
     let _ = stop.wait_for(|stop| *stop).await;
@@ -230,6 +264,9 @@ async fn sweep(worker: Rc<Worker>) {
         let timeouts = &view.active().server.timeouts;
         worker.pool.refresh_names(timeouts.dns).await;
         worker.pool.sweep(Instant::now(), timeouts.upstream_idle);
+        if let Some(ring) = &worker.ring {
+            ring.sweep(Instant::now());
+        }
     }
 }
 
@@ -282,9 +319,7 @@ enum Door {
 /// Serves a connection in a task of its own.
 fn open(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
     let seat = Seat::take(worker.clone());
-    let _ = stream.set_nodelay(true);
-    let ip = peer.ip().to_canonical();
-    let ip_text = ip.to_string().into();
+    let (seed, ip) = (worker.shared.seed, peer.ip());
     spawn_local(async move {
         poll_fn(|cx| {
             seat.wake_with(cx.waker());
@@ -294,14 +329,15 @@ fn open(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
         let worker = &seat.worker;
         match door {
             Door::Plain => {
-                let client = Client { ip, ip_text, scheme: "http", sni: None, is_http2: Cell::new(false) };
-                serve(worker, Wire::Tcp(stream), client, Speaks::Unknown).await;
+                let client = Client::new(seed, ip, "http", None);
+                let Ok(wire) = Wire::tcp(stream, worker.ring.as_ref()) else { return };
+                serve(worker, wire, client, Speaks::Unknown).await;
             }
             Door::Tls => {
                 // In a box, so that a connection without TLS is not the larger for it.
                 if let Some((wire, speaks)) = Box::pin(shake_hands(worker, stream)).await {
                     let sni = wire.server_name().map(Into::into);
-                    let client = Client { ip, ip_text, scheme: "https", sni, is_http2: Cell::new(false) };
+                    let client = Client::new(seed, ip, "https", sni);
                     serve(worker, wire, client, speaks).await;
                 }
             }

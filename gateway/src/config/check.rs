@@ -14,6 +14,8 @@ pub(super) type Checked<T> = Result<T, ConfigError>;
 
 /// An hour: the longest that any timeout makes sense here.
 pub(super) const TIMEOUT_MAX_MS: u64 = 60 * 60 * 1000;
+/// Spans pile up meanwhile, and are dropped soon.
+const COLLECTOR_MAX_MS: u64 = 60_000;
 /// More threads than the largest machines have cores.
 const THREADS_MAX: u64 = 1024;
 
@@ -28,6 +30,7 @@ impl<'t> Checker<'t> {
         Ok(Config {
             server: self.server(&file.server)?,
             access_log: self.access_log(&file.access_log)?,
+            tracing: file.tracing.as_ref().map(|tracing| self.tracing(tracing, &upstreams)).transpose()?,
             upstreams,
             routes,
         })
@@ -42,6 +45,11 @@ impl<'t> Checker<'t> {
             Some(threads) => Some(self.within(threads, 1..=THREADS_MAX)? as usize),
             None => None,
         };
+        let io = match server.io.as_ref().map(|io| (io, io.get_ref().as_str())) {
+            None | Some((_, "epoll")) => Io::Epoll,
+            Some((_, "io_uring")) => Io::Uring,
+            Some((io, _)) => return Err(self.error(io, "must be \"epoll\" or \"io_uring\"")),
+        };
         let tls = match &server.tls {
             Some(tls) => Some(self.tls(tls)?),
             None => None,
@@ -52,9 +60,11 @@ impl<'t> Checker<'t> {
             listen: server.listen,
             admin: server.admin,
             threads,
+            io,
             ready_path,
             forwarded: server.forwarded,
             http2: server.http2.unwrap_or(true),
+            profiling: server.profiling.unwrap_or(true),
             tls,
             limits,
             timeouts,
@@ -114,6 +124,29 @@ impl<'t> Checker<'t> {
         };
         let sample_one_in = self.number(&log.sample_one_in, 1, 1..=1_000_000_000)? as u32;
         Ok(AccessLog { output, sample_one_in })
+    }
+
+    fn tracing(&self, tracing: &file::Tracing, upstreams: &[Upstream]) -> Checked<Tracing> {
+        let name = tracing.upstream.get_ref();
+        let Some(upstream) = upstreams.iter().position(|upstream| upstream.name == *name) else {
+            return Err(self.error(&tracing.upstream, format!("no upstream named `{name}`")));
+        };
+        if upstreams[upstream].protocol != Protocol::Http1 {
+            return Err(
+                self.error(&tracing.upstream, "spans are sent in HTTP/1, and this upstream speaks HTTP/2")
+            );
+        }
+        let begin_one_in = match &tracing.begin_one_in {
+            Some(begin_one_in) => Some(self.within(begin_one_in, 1..=1_000_000_000)? as u32),
+            None => None,
+        };
+        Ok(Tracing {
+            upstream,
+            path: tracing.path.as_ref().map_or_else(|| Ok("/v1/traces".into()), |path| self.path(path))?,
+            service: tracing.service.as_ref().map_or_else(|| Ok("gateway".into()), |name| self.name(name))?,
+            begin_one_in,
+            timeout: Duration::from_millis(self.number(&tracing.timeout_ms, 5_000, 1..=COLLECTOR_MAX_MS)?),
+        })
     }
 
     pub(super) fn path(&self, path: &Spanned<String>) -> Checked<String> {

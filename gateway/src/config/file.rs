@@ -18,6 +18,8 @@ pub(super) struct File {
     pub server: Server,
     #[serde(default)]
     pub access_log: AccessLog,
+    /// Spans of requests go to a collector of OpenTelemetry's; nowhere without it.
+    pub tracing: Option<Tracing>,
     /// What requests are passed on to.
     #[serde(default, rename = "upstream")]
     pub upstreams: Vec<Spanned<Upstream>>,
@@ -33,11 +35,14 @@ pub(super) struct Server {
     /// IP:PORT or [IPv6]:PORT.
     #[cfg_attr(test, schemars(with = "String"))]
     pub listen: SocketAddr,
-    /// Where /healthz, /readyz and /metrics are answered; nowhere without it.
+    /// Where /healthz, /readyz, /metrics, /traffic and /debug/pprof/ are answered; nowhere without it.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub admin: Option<SocketAddr>,
     /// How many threads serve; one per core without it.
     pub threads: Placed<u64>,
+    /// What HTTP/1 in the clear is received and sent through: "epoll", or "io_uring", which takes fewer system calls and a
+    /// Linux of 6.1; epoll without it.
+    pub io: Placed<String>,
     /// Answered with 200 on the main listeners, before routing.
     pub ready_path: Placed<String>,
     /// Whether upstreams always get `Forwarded` (RFC 7239), not only where one came.
@@ -45,6 +50,8 @@ pub(super) struct Server {
     pub forwarded: bool,
     /// Whether HTTP/2 is offered in TLS, and taken in the clear from clients that begin with it; true without it.
     pub http2: Option<bool>,
+    /// Whether the admin listener makes profiles of the gateway itself (/debug/pprof/); true without it.
+    pub profiling: Option<bool>,
     /// Another listener, for TLS.
     pub tls: Placed<Tls>,
     #[serde(default)]
@@ -145,6 +152,23 @@ pub(super) struct AccessLog {
     pub file: Placed<PathBuf>,
     /// One request in so many is logged; statuses of 500 and above always are.
     pub sample_one_in: Placed<u64>,
+}
+
+/// Requests of sampled traces (W3C Trace Context) are followed, and told by OTLP over HTTP, as JSON.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tracing {
+    /// The collector: one of the upstreams, which has its addresses and its TLS.
+    pub upstream: Spanned<String>,
+    /// /v1/traces without it.
+    pub path: Placed<String>,
+    /// `service.name` of the spans; gateway without it.
+    pub service: Placed<String>,
+    /// One in so many requests that come without a trace begins one; none without it.
+    pub begin_one_in: Placed<u64>,
+    /// How long the collector may take over a batch, up to a minute; 5000 without it.
+    pub timeout_ms: Placed<u64>,
 }
 
 #[derive(Deserialize)]

@@ -78,6 +78,17 @@ fn a_fault_is_named_with_its_place() {
 }
 
 #[test]
+fn what_is_received_and_sent_through_is_named() {
+    let with =
+        |io: &str| Config::parse(&SMALL.replacen("[server]\n", &format!("[server]\nio = \"{io}\"\n"), 1));
+    assert_eq!(Config::parse(SMALL).expect("a valid file").server.io, Io::Epoll);
+    assert_eq!(with("epoll").expect("a valid file").server.io, Io::Epoll);
+    assert_eq!(with("io_uring").expect("a valid file").server.io, Io::Uring);
+    let fault = with("kqueue").expect_err("a fault").to_string();
+    assert_eq!(fault, "2:6: must be \"epoll\" or \"io_uring\"");
+}
+
+#[test]
 fn faults_between_two_values_are_found() {
     let add = |more: &str| Config::parse(&format!("{SMALL}{more}")).expect_err("a fault").to_string();
     assert_eq!(
@@ -206,6 +217,37 @@ fn a_listener_for_tls_is_read() {
         (shop.replace("key", "kay"), "27:1: unknown field `kay`"),
     ] {
         assert!(fault(&lines).starts_with(expect), "{lines}\n  gave {}\n  not  {expect}", fault(&lines));
+    }
+}
+
+#[test]
+fn a_collector_of_spans_is_read() {
+    let with = |lines: &str, more: &str| {
+        Config::parse(&format!("{SMALL}[tracing]\n{lines}\n{more}"))
+            .map(|config| config.tracing.expect("a collector"))
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(Config::parse(SMALL).expect("a valid file").tracing, None);
+    let tracing = with("upstream = \"shop\"", "").expect("a valid file");
+    assert_eq!((tracing.upstream, &*tracing.path, &*tracing.service), (0, "/v1/traces", "gateway"));
+    assert_eq!((tracing.begin_one_in, tracing.timeout), (None, Duration::from_secs(5)));
+    let all =
+        "upstream = \"shop\"\npath = \"/otlp\"\nservice = \"edge\"\nbegin_one_in = 100\ntimeout_ms = 250";
+    let tracing = with(all, "").expect("a valid file");
+    assert_eq!((&*tracing.path, &*tracing.service, tracing.begin_one_in), ("/otlp", "edge", Some(100)));
+    let http2 = "[[upstream]]\nname = \"h2\"\naddresses = [\"127.0.0.1:1\"]\nprotocol = \"http2\"\n";
+    for (lines, more, expect) in [
+        ("", "", "22:1: missing field `upstream`"),
+        ("upstream = \"none\"", "", "23:12: no upstream named `none`"),
+        ("upstream = \"h2\"", http2, "23:12: spans are sent in HTTP/1"),
+        ("upstream = \"shop\"\npath = \"v1\"", "", "24:8: the path does not start with a slash"),
+        ("upstream = \"shop\"\nservice = \"a b\"", "", "24:11: must be 1 to 64 letters"),
+        ("upstream = \"shop\"\nbegin_one_in = 0", "", "24:16: must be from 1 to"),
+        ("upstream = \"shop\"\ntimeout_ms = 60001", "", "24:14: must be from 1 to 60000"),
+        ("upstream = \"shop\"\nendpoint = \"x\"", "", "24:1: unknown field `endpoint`"),
+    ] {
+        let fault = with(lines, more).map(|_| ()).expect_err(lines);
+        assert!(fault.starts_with(expect), "{lines}\n  gave {fault}\n  not  {expect}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::framing::Framing;
 use super::request::RequestHead;
 use super::response::ResponseHead;
 use crate::headers::REQUEST_ID_MAX_BYTES;
+use crate::trace::Onward;
 use httparse::Header;
 
 /// A pseudonym (RFC 9110, section 7.6.3), so that it gives no host name away.
@@ -32,6 +33,8 @@ pub struct Hop<'a> {
     /// Fields of the route: removed, then set.
     pub remove: &'a [String],
     pub set: &'a [(String, String)],
+    /// In place of what came of the trace; None: that goes on as it came.
+    pub traced: Option<Onward<'a>>,
 }
 
 /// When the whole request has to be over.
@@ -75,7 +78,10 @@ pub fn request(
             Known::Trailer => head.framing == Framing::Chunked,
             _ => false,
         };
-        stays && !(head.options.names_more && is_named(head.fields, field.name)) && !is_set(hop, field.name)
+        stays
+            && !(head.options.names_more && is_named(head.fields, field.name))
+            && !is_set(hop, field.name)
+            && hop.traced.is_none_or(|traced| !traced.replaces(field.name))
     });
     framing(out, head.framing);
     if let Some(protocol) = head.upgrade {
@@ -112,6 +118,11 @@ pub fn request(
         [name.as_str(), ": ", value.as_str(), "\r\n"]
             .iter()
             .for_each(|part| out.extend_from_slice(part.as_bytes()));
+    }
+    if let Some(traced) = hop.traced {
+        out.extend_from_slice(b"traceparent: ");
+        out.extend_from_slice(traced.parent);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"x-request-id: ");
     let at = out.len();

@@ -23,7 +23,7 @@ const CONNECTION_WINDOW_BYTES: i64 = 512 * 1024;
 /// What every window is until something else is said, and the most that one may ever be (section 6.9).
 const WINDOW_BYTES: i64 = 65_535;
 const WINDOW_MAX_BYTES: i64 = (1 << 31) - 1;
-/// Streams that were reset by us for a fault of the client, before it is told to go.
+/// Streams that were reset by us for a fault of the client, more than came to their end, before it is told to go.
 const FAULTS_MAX: u32 = 100;
 /// Streams that were reset by us are remembered, so that what the client sent before it knew is no fault of it.
 const REMEMBERED_MAX: usize = 256;
@@ -64,6 +64,7 @@ pub(super) struct Session {
     /// The next header block is to begin with the word that nothing is remembered.
     owes_forget: bool,
     resets_unseen: u32,
+    /// Streams that were reset by us for a fault of the client, more than came to their end.
     faults: u32,
     /// Requests that were reset, by the client or for a fault of it, more than came to their end.
     pub(super) broken_off: u32,

@@ -4,10 +4,12 @@ use super::Client;
 use crate::access_log::Entry;
 use crate::http1::request::RequestHead;
 use crate::route::RouteId;
+use crate::spans::{Outcome, Span};
+use crate::trace::Onward;
 use crate::traffic::Asked;
 use crate::worker::{View, Worker};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// Of a client that was gone before there was a status: what nginx made customary.
@@ -32,6 +34,8 @@ pub struct Account {
     logged: Option<Box<Logged>>,
     /// Only while somebody looks at the traffic.
     looked_at: Option<Box<LookedAt>>,
+    /// Only of a request that is followed.
+    span: Option<Box<Span>>,
 }
 
 /// What the traffic's profile says of the request as it came.
@@ -74,6 +78,9 @@ impl Account {
                 },
             }));
         }
+        if let Some(tracing) = &view.active().tracing {
+            account.span = Span::begin(tracing, head, client, || worker.chance());
+        }
         if let Some(logged) = &mut account.logged {
             logged.method = head.method.into();
             logged.host = head.host.unwrap_or_default().into();
@@ -111,12 +118,18 @@ impl Account {
             is_grpc: false,
             logged,
             looked_at: None,
+            span: None,
         }
     }
 
     /// The configuration that the request is served under, to its end.
     pub fn view(&self) -> Rc<View> {
         self.view.clone()
+    }
+
+    /// What the upstream is told of the request's trace, if it is followed.
+    pub fn traced(&self) -> Option<Onward<'_>> {
+        self.span.as_deref().map(Span::onward)
     }
 
     /// The id as the upstream gets it.
@@ -130,6 +143,9 @@ impl Account {
     pub fn set_address(&mut self, address: &crate::config::Address) {
         if let Some(logged) = &mut self.logged {
             logged.address = Some(address.to_string().into());
+        }
+        if let Some(span) = &mut self.span {
+            span.address = Some(address.to_string().into());
         }
     }
 
@@ -149,6 +165,22 @@ impl Account {
             self.upstream.map(|place| active.upstreams[place].name.as_str()),
         ];
         self.worker.shared.traffic.count(self.worker.thread, &Asked { names, answer_bytes: self.body_bytes });
+    }
+
+    fn follow(&self, mut span: Box<Span>, duration: Duration) {
+        let active = self.view.active();
+        span.end(Outcome {
+            ended: SystemTime::now(),
+            duration,
+            status: self.status,
+            body_bytes: self.body_bytes,
+            route: self.route.map(|id| active.routes[id.index()].name.as_str().into()),
+            upstream: self.upstream.map(|place| active.upstreams[place].name.as_str().into()),
+            reason: self.reason,
+        });
+        if !self.worker.shared.spans.send(span) {
+            self.worker.shared.metrics.spans.overflowed.add(1);
+        }
     }
 
     fn log(&self, logged: &Logged, status: u16, duration_us: u128) {
@@ -193,6 +225,9 @@ impl Drop for Account {
         counts.of(self.worker.thread).request(self.status, duration);
         if let Some(looked_at) = &self.looked_at {
             self.count(looked_at);
+        }
+        if let Some(span) = self.span.take() {
+            self.follow(span, duration);
         }
         if let Some(logged) = &self.logged {
             self.log(logged, self.status, duration.as_micros());

@@ -51,6 +51,8 @@ pub(super) struct Duplex<'a> {
     pub(super) up: Up,
     pub(super) down: Down,
     pub(super) answer: Option<Buffer>,
+    /// The time, once it was asked for in this turn of the task; given for the first turn.
+    pub(super) now: Option<Instant>,
     /// Told the status as soon as there is one, before the client is.
     pub(super) on_status: &'a mut dyn FnMut(u16, Instant),
 }
@@ -136,6 +138,12 @@ impl Down {
 
 impl Duplex<'_> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ended, Failure>> {
+        let polled = self.poll_ways(cx);
+        self.now = None;
+        polled
+    }
+
+    fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ended, Failure>> {
         loop {
             let up = self.poll_up(cx)?;
             // Should it fail, reading from there says why.
@@ -144,11 +152,12 @@ impl Duplex<'_> {
             if let Answering::Done = self.down.state {
                 return Poll::Ready(Ok(self.ended()));
             }
-            if up || down {
-                let now = Instant::now();
-                self.up.moved = if up { now } else { self.up.moved };
-                self.down.moved = if down { now } else { self.down.moved };
-                continue;
+            // Each went as far as it could, and is woken when it can go on: what the other did changes nothing.
+            if up {
+                self.up.moved = self.now();
+            }
+            if down {
+                self.down.moved = self.now();
             }
             let (at, why) = self.due();
             if !self.timer.has_passed(cx, at) {
@@ -159,6 +168,11 @@ impl Duplex<'_> {
                 Due::Failure(failure) => return Poll::Ready(Err(failure)),
             }
         }
+    }
+
+    /// When this turn of the task began, or a little later: as exact as bounds on waiting need it.
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
     }
 
     fn ended(&self) -> Ended {
@@ -209,7 +223,7 @@ impl Duplex<'_> {
         }
     }
 
-    /// Moves the request on; whether anything moved.
+    /// Moves the request on until it has to wait; whether anything moved.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while matches!(self.up.state, Sending::ToUpstream | Sending::FromClient) {
@@ -234,7 +248,8 @@ impl Duplex<'_> {
             }
             if self.up.body.is_done() {
                 self.up.state = Sending::Done;
-                return Ok(true);
+                moved = true;
+                break;
             }
             self.up.state = Sending::FromClient;
             match self.read_body(cx)? {
@@ -303,7 +318,7 @@ impl Duplex<'_> {
         Ok(())
     }
 
-    /// Moves the answer on; whether anything moved.
+    /// Moves the answer on until it has to wait; whether anything moved.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         loop {
@@ -440,7 +455,8 @@ impl Duplex<'_> {
             return Err(Failure::Unavailable(head.status));
         }
         self.down.status = head.status;
-        (self.on_status)(head.status, Instant::now());
+        let now = *self.now.get_or_insert_with(Instant::now);
+        (self.on_status)(head.status, now);
         self.down.upstream_goes_on = head.persists();
         let (framing, form) = match (head.framing, self.asking.is_http_11) {
             (Framing::UntilClose, true) => (Framing::Chunked, Form::Chunks),

@@ -258,14 +258,16 @@ impl<'a> Exchange<'a> {
                 return Err(Failed { failure, has_begun: false, was_stale: false, sent_bytes: 0 });
             }
         };
-        self.talk(instance, open, is_kept, permit, &worker).await
+        // To open a connection took time; to take one out of the pool did not.
+        let now = if is_kept { now } else { Instant::now() };
+        self.talk(instance, open, (is_kept, now), permit, &worker).await
     }
 
     async fn talk(
         &mut self,
         instance: &Instance,
         mut open: Open,
-        is_kept: bool,
+        (is_kept, now): (bool, Instant),
         permit: Settled<'a>,
         worker: &Worker,
     ) -> Result<After, Failed> {
@@ -275,7 +277,6 @@ impl<'a> Exchange<'a> {
         let Some(mut request) = connection.buffer.take() else {
             return Ok(After::Close);
         };
-        let now = Instant::now();
         let leave_at = self.plan.expects_continue.then(|| now + server.timeouts.continue_after);
         let asking = Asking {
             asked: self.plan.asked,
@@ -308,6 +309,7 @@ impl<'a> Exchange<'a> {
             up: Up::new(self.plan.body, leave_at, now),
             down: Down::new(now),
             answer: None,
+            now: Some(now),
             on_status: &mut on_status,
         };
         let outcome = poll_fn(|cx| duplex.poll(cx)).await;

@@ -229,7 +229,7 @@ impl Judging<'_> {
         let Some(limit) = &route.limit else { return Ok(()) };
         let seed = self.worker.shared.seed;
         let key = match &limit.by {
-            LimitBy::Client => client_key(seed, self.client.ip),
+            LimitBy::Client => self.client.key,
             LimitBy::Route => Key::new(seed, b""),
             LimitBy::Header(name) => Key::new(seed, head.field(name.as_str()).unwrap_or_default()),
         };
@@ -302,6 +302,7 @@ impl Judging<'_> {
             trailers: self.active.upstreams[upstream].protocol == Protocol::Http2,
             remove: &route.request_fields.remove,
             set: &route.request_fields.set,
+            traced: account.traced(),
         };
         let target = Target { path, query: head.query, host: None };
         let (from, to) = onward::request(out, head, target, &hop);
@@ -309,7 +310,8 @@ impl Judging<'_> {
     }
 }
 
-fn client_key(seed: u64, ip: IpAddr) -> Key {
+/// What a client is known by where clients are counted or told apart.
+pub(super) fn client_key(seed: u64, ip: IpAddr) -> Key {
     match ip {
         IpAddr::V4(ip) => Key::new(seed, &ip.octets()),
         // One customer holds at least a /64, and so may choose the rest of the address at will.

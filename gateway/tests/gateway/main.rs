@@ -7,11 +7,15 @@ mod grpc;
 mod http2;
 mod misbehaving;
 mod process;
+#[cfg(feature = "profile")]
+mod profiles;
 mod protocol;
 mod reload;
 mod resilience;
+mod ring;
 mod routing;
 mod smuggling;
+mod spans;
 mod streaming;
 mod support;
 #[cfg(feature = "tls")]

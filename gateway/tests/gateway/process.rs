@@ -21,21 +21,26 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A gateway in a process of its own, ended at the end of the test.
-struct Process {
+pub struct Process {
     child: Child,
-    listen: SocketAddr,
+    pub listen: SocketAddr,
+    pub admin: Option<SocketAddr>,
 }
 
 impl Process {
-    fn start(arguments: &[&str]) -> Process {
+    pub fn start(arguments: &[&str]) -> Process {
         let mut child =
             Command::new(BINARY).args(arguments).stderr(Stdio::piped()).spawn().expect("the binary");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
         let line = lines.find(|line| line.contains("listening")).expect("a line that says where it listens");
-        let listen = line.split("listen=").nth(1).and_then(|rest| rest.split(' ').next());
-        let listen = listen.expect("an address").parse().expect("an address");
+        let address = |of: &str| {
+            line.split(of).nth(1).and_then(|rest| rest.split([' ', '"']).find(|word| !word.is_empty()))
+        };
+        let listen = address("listen=").expect("an address").parse().expect("an address");
+        // "off" is none.
+        let admin = address("admin=").and_then(|address| address.parse().ok());
         std::thread::spawn(move || lines.for_each(drop));
-        Process { child, listen }
+        Process { child, listen, admin }
     }
 
     fn signal(&self, name: &str) {

@@ -277,7 +277,13 @@ impl Gateway {
 }
 
 fn whole(server: &str, tables: &str) -> String {
-    format!("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nthreads = 2\n{server}\n{tables}")
+    let io = match std::env::var("GATEWAY_TEST_IO") {
+        Ok(io) if !server.contains("io = ") => format!("io = \"{io}\"\n"),
+        _ => String::new(),
+    };
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nthreads = 2\n{io}{server}\n{tables}"
+    )
 }
 
 /// One connection to the gateway.

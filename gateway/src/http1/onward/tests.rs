@@ -15,6 +15,7 @@ const HOP: Hop<'_> = Hop {
     trailers: false,
     remove: &[],
     set: &[],
+    traced: None,
 };
 
 fn onward(text: &str, hop: &Hop<'_>) -> String {
@@ -98,6 +99,22 @@ fn a_route_removes_and_sets_fields() {
         !got.contains("cookie") && !got.contains("evil") && got.contains("\r\nx-team: shop\r\n"),
         "{got}"
     );
+}
+
+#[test]
+fn a_request_that_is_followed_goes_on_from_our_span() {
+    let came = "Parent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let text = format!("GET / HTTP/1.1\r\nhost: x\r\nTrace{came}\r\ntracestate: a=1\r\nx-b: 1\r\n\r\n");
+    assert!(onward(&text, &HOP).contains(&format!("\r\nTrace{came}\r\n")), "as it came");
+    let ours = b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01";
+    let hop = Hop { traced: Some(Onward { parent: ours, begins: false }), ..HOP };
+    let got = onward(&text, &hop);
+    let ours = std::str::from_utf8(ours).expect("text");
+    assert!(got.contains(&format!("\r\ntraceparent: {ours}\r\n")) && !got.contains("00f067aa"), "{got}");
+    assert!(got.contains("\r\ntracestate: a=1\r\nx-b: 1\r\n"), "{got}");
+    let begun = hop.traced.map(|traced| Onward { begins: true, ..traced });
+    let got = onward(&text, &Hop { traced: begun, ..hop });
+    assert!(!got.contains("tracestate") && got.contains("\r\nx-b: 1\r\n"), "{got}");
 }
 
 fn backward(text: &str, asked: Asked, form: Option<Framing>, connection: Option<&'static str>) -> String {

@@ -7,7 +7,7 @@ use crate::http2::request::{Fault, trailer};
 
 /// Streams that a client may have reset before they were looked at (CVE-2023-44487).
 const RESETS_UNSEEN_MAX: u32 = 20;
-/// Pieces of one header block, and empty frames of one body: nobody who means well sends that many.
+/// Pieces of one header block, and empty frames of one body more than others: nobody who means well sends that many.
 const PIECES_MAX: u32 = 128;
 const EMPTY_FRAMES_MAX: u32 = 128;
 /// Settings in one frame: seven are known, and each may be work for every stream.
@@ -98,7 +98,11 @@ impl Session {
         }
         stream.receive_window -= counted;
         let ends = head.has(frame::END_STREAM);
-        stream.empty_frames += u32::from(data.is_empty() && !ends);
+        stream.empty_frames = match data.is_empty() && !ends {
+            true => stream.empty_frames + 1,
+            // A long call may have some between its messages.
+            false => stream.empty_frames.saturating_sub(1),
+        };
         let left = stream.expected.map(|expected| expected.checked_sub(data.len() as u64));
         let fault = if stream.client_ended {
             Some(Code::STREAM_CLOSED)

@@ -244,6 +244,10 @@ impl Session {
         }
         self.release(None, unread as i64);
         self.broken_off = if broken_off { self.broken_off + 1 } else { self.broken_off.saturating_sub(1) };
+        if !broken_off {
+            // Who has a fault now and then, and else means well, is not told to go for a long life's faults.
+            self.faults = self.faults.saturating_sub(1);
+        }
         if let Ok(at) = self.open.binary_search_by_key(&number, |(number, _)| *number) {
             self.open.remove(at);
         }

@@ -292,6 +292,49 @@ fn who_breaks_off_unseen_is_not_counted_as_served() {
 }
 
 #[test]
+fn faults_are_forgiven_by_what_goes_well() {
+    let fault = |session: &mut Session, number: u32| -> Result<(), Code> {
+        // More than the length that its head gave: a fault of the stream.
+        let head = [&POST[..], &[("content-length", "1")]].concat();
+        let slots = give(session, &written(frame::HEADERS, frame::END_HEADERS, number, &block(&head)))?;
+        give(session, &written(frame::DATA, 0, number, b"xx"))?;
+        session.leave(slots[0]);
+        let sent = session.pending().len();
+        session.sent(sent);
+        Ok(())
+    };
+    let good = |session: &mut Session, number: u32| {
+        let slots = give(session, &post(number)).expect("a request");
+        assert!(session.poll_head(slots[0], b"HTTP/1.1 204 No Content\r\n\r\n", false).is_ready());
+        session.leave(slots[0]);
+    };
+    let mut session = begun();
+    for n in 0..10 * FAULTS_MAX {
+        fault(&mut session, n * 4 + 1).expect("one that is forgiven");
+        good(&mut session, n * 4 + 3);
+    }
+    let first = 40 * FAULTS_MAX + 1;
+    let faults = (0..=FAULTS_MAX).map(|n| fault(&mut session, first + n * 2));
+    let ended: Vec<Result<(), Code>> = faults.collect();
+    assert_eq!(ended.iter().position(Result::is_err), Some(FAULTS_MAX as usize), "{ended:?}");
+}
+
+#[test]
+fn empty_frames_between_others_are_no_flood() {
+    let mut session = begun();
+    let slots = give(&mut session, &post(1)).expect("a request");
+    for _ in 0..1000 {
+        give(&mut session, &written(frame::DATA, 0, 1, b"")).expect("an empty frame");
+        give(&mut session, &written(frame::DATA, 0, 1, b"x")).expect("data");
+        read(&mut session, slots[0]);
+        let sent = session.pending().len();
+        session.sent(sent);
+    }
+    let flood = written(frame::DATA, 0, 1, b"").repeat(129);
+    assert_eq!(give(&mut session, &flood), Err(Code::ENHANCE_YOUR_CALM));
+}
+
+#[test]
 fn settings_are_few() {
     let mut session = begun();
     assert_eq!(give(&mut session, &written(frame::SETTINGS, 0, 0, &[0; 32 * 6])), Ok(vec![]));
