@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::io::{Read, Write};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::thread;
 
 /// Larger than all buffers on the way together.
@@ -10,8 +10,12 @@ const LARGE: usize = 16 * 1024 * 1024;
 
 /// None, and says so, where the kernel lets this process have no ring.
 fn gateway(tables: &str) -> Option<Gateway> {
+    static IS_TO_BE_HAD: OnceLock<bool> = OnceLock::new();
     let gateway = Gateway::start_with("io = \"io_uring\"", tables);
-    if gateway.metric("gateway_io_uring_threads") == Some(2.0) {
+    let has_rings = || gateway.metric("gateway_io_uring_threads") == Some(2.0);
+    // A thread opens its ring when it first runs, which may be after the listeners answer.
+    if *IS_TO_BE_HAD.get_or_init(|| within(PATIENCE, has_rings)) {
+        until("all threads have their rings", has_rings);
         return Some(gateway);
     }
     assert!(std::env::var_os("CI").is_none(), "io_uring is to be had in CI");
