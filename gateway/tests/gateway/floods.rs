@@ -78,6 +78,8 @@ fn who_only_breaks_off_is_told_to_go() {
             if told.as_ref().is_none_or(|frame| frame.kind == GOAWAY) {
                 return Some(told);
             }
+            // A request is broken off once it has its connection: those that wait for one are bounded by others.
+            until("the upstream has taken it", || slow.connections() > n as usize);
         }
         None
     });
