@@ -55,6 +55,22 @@ impl Place {
         (serde_json::from_str(&text).unwrap(), output.status.code().unwrap())
     }
 
+    /// What is printed when it says this. A machine that stands still for a part of a second makes a hill of a queue's
+    /// even slope, which is then not seen in a round: so three are played at most.
+    fn until(&self, base: &Path, head: &Path, words: &str) -> Value {
+        let mut others = String::new();
+        for _ in 0..3 {
+            let output = self.load(base, head, &["--format", "json"]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            if text.contains(words) {
+                return serde_json::from_str(&text).unwrap();
+            }
+            others += &text;
+            others += &String::from_utf8_lossy(&output.stderr);
+        }
+        panic!("{words} in {others}");
+    }
+
     /// The first failure: its side, and its words.
     fn failure(&self, head: &Path) -> (Value, String) {
         let (played, code) = self.judged(head, &[]);
@@ -200,13 +216,12 @@ fn a_server_that_is_slower_than_the_schedule() {
     let place = Place::new();
     // Two connections of 20 ms each serve 100 requests a second; 150 come.
     let slow = place.upstream("slow", "--delay-us 20000");
-    let (played, _) = place.judged(&slow, &[]);
-    assert!(played.to_string().contains("head is slower than the schedule"), "{played}");
+    let good = place.upstream("good", "");
+    let played = place.until(&good, &slow, "head is slower than the schedule");
     assert_eq!(played["sides"]["base"]["kept_schedule"], true, "{played}");
-    let output = place.load(&slow, &slow, &[]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("not measured: both servers are slower than 300 requests a second"), "{text}");
+    assert_eq!(played["sides"]["head"]["kept_schedule"], false, "{played}");
+    let played = place.until(&slow, &slow, "both servers are slower than 300 requests a second");
+    assert_eq!(played["failures"][0]["side"], Value::Null, "{played}");
 }
 
 #[test]
