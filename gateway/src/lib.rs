@@ -37,6 +37,7 @@ mod ring;
 pub mod server;
 pub mod spans;
 mod stream;
+mod sys;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;

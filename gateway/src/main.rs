@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 /// So that `/debug/pprof/heap` can say what is allocated.
 #[global_allocator]
-static HEAP: gateway::profile::Heap = gateway::profile::Heap;
+static HEAP: gateway::profile::Heap = gateway::profile::HEAP;
 
 /// An HTTP gateway: dynamic routes, rate limiter, circuit breaker.
 #[derive(Parser)]

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use std::alloc::System as Heap;
+pub const HEAP: Heap = Heap;
 
 /// How a profile is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

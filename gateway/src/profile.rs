@@ -2,12 +2,12 @@
 //!
 //! | | |
 //! |---|---|
-//! | `raw` | all unsafe code of it: a signal that copies the stack it interrupts, and an allocator that can be looked into |
 //! | `heap` | what is allocated, by sampling |
 //! | `code` | addresses become callers and names, by the files that are mapped |
 //! | `stacks`, `pprof`, `flame` | counts, and how they are told; pure |
 //!
-//! A thread that serves does nothing for a profile of the CPU but that copy, a hundred times in a second of its own CPU
+//! What is unsafe about it lies below, in `sys::profiling`: the signal that copies the stack it interrupts, and the
+//! allocator that tells what it does. A thread that serves does nothing for a profile of the CPU but that copy, a hundred times in a second of its own CPU
 //! time. Unwinding and naming are done where the profile is asked for, by the tables that panics are unwound by: a release
 //! needs no frame pointers for it. A program has one profile made at a time, whoever asks.
 
@@ -15,21 +15,25 @@ mod code;
 mod flame;
 mod heap;
 mod pprof;
-mod raw;
 mod stacks;
 
-pub use self::raw::{Heap, thread_begins};
+pub use crate::sys::profiling::sampling::thread_begins;
 
 use self::code::Code;
 use self::pprof::About;
-use self::raw::Sampling;
 use self::stacks::Stacks;
+use crate::sys::profiling::allocator::Watched;
+use crate::sys::profiling::sampling::Sampling;
 use anyhow::Context;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+/// The system's allocator, of which a few allocations are remembered. It is a program's choice: its global allocator.
+pub type Heap = Watched<heap::Sampler>;
+pub const HEAP: Heap = Watched(heap::Sampler);
 
 /// Of a thread's CPU time between two samples; as in Go.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -159,7 +163,7 @@ pub fn heap() -> Result<Vec<u8>, Refused> {
 
 /// Whether a function belongs to the way from a program's wish for memory to the choice of a sample.
 fn is_of_allocator(name: &str) -> bool {
-    ["gateway::profile::heap::", "gateway::profile::raw::"].iter().any(|own| name.contains(own))
+    ["gateway::profile::heap::", "gateway::sys::profiling::"].iter().any(|own| name.contains(own))
         || ["__rust_", "__rustc::", "alloc::alloc::"].iter().any(|way| name.starts_with(way))
 }
 
@@ -298,7 +302,7 @@ mod tests {
     #[test]
     fn the_allocators_own_functions_are_known() {
         for own in [
-            "<gateway::profile::raw::Heap as core::alloc::global::GlobalAlloc>::alloc",
+            "<gateway::sys::profiling::allocator::Watched<gateway::profile::heap::Sampler> as core::alloc::global::GlobalAlloc>::alloc",
             "__rustc::__rust_alloc",
         ] {
             assert!(is_of_allocator(own), "{own}");

@@ -6,11 +6,10 @@
 //! the kernel's buffer holds it back. What is small is copied to be sent, with what others send, when all tasks that can go
 //! on have gone on; it counts as written from then on, as what lies in a socket's buffer does.
 
-mod kernel;
 mod slot;
 
-use self::kernel::{Answer, Kernel, OF_CANCELLING, OF_READING, OF_SENDING, OF_WRITING};
 use self::slot::{End, Slot, Unread, Wish};
+use crate::sys::uring::{About, Answer, Kernel};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -164,10 +163,10 @@ impl Inner {
     }
 
     fn take(&mut self, answer: Answer, woken: &mut Vec<Waker>) {
-        let place = answer.of as u32 as usize;
+        let place = answer.place;
         let slot = &mut self.slots[place];
-        match answer.of & !u64::from(u32::MAX) {
-            OF_READING => {
+        match answer.about {
+            About::Reading => {
                 if !answer.stands {
                     slot.wish = Wish::None;
                     slot.may_read = true;
@@ -191,11 +190,11 @@ impl Inner {
                     self.take_back(place);
                 }
             }
-            OF_WRITING => {
+            About::Writing => {
                 slot.awaits_room = false;
                 woken.extend(slot.writer.take());
             }
-            OF_SENDING => {
+            About::Sending => {
                 slot.is_sending = false;
                 woken.extend(slot.writer.take());
                 if let Some(mut bytes) = answer.sent {
@@ -208,14 +207,14 @@ impl Inner {
                     }
                 }
             }
-            _ => return,
+            About::Cancelling => return,
         }
         self.free_if_closed(place);
     }
 
     fn take_back(&mut self, place: usize) {
         self.slots[place].wish = Wish::TakenBack;
-        self.kernel.cancel(OF_READING | place as u64, OF_CANCELLING | place as u64);
+        self.kernel.cancel(About::Reading, place);
         self.call();
     }
 
@@ -246,7 +245,7 @@ impl Inner {
                 match slot.given_up_at {
                     None => slot.given_up_at = Some(now + LAST_WORDS),
                     Some(at) if at <= now => {
-                        self.kernel.cancel(OF_SENDING | place as u64, OF_CANCELLING | place as u64);
+                        self.kernel.cancel(About::Sending, place);
                         self.call();
                     }
                     Some(_) => {}
@@ -299,15 +298,15 @@ impl Inner {
         if slot.wish == Wish::None
             && let Some(socket) = &slot.socket
         {
-            let (socket, of) = (socket.as_raw_fd(), OF_READING | place as u64);
+            let socket = socket.as_raw_fd();
             match into.len() > BULK_BYTES {
                 true => {
                     slot.wish = Wish::Watch;
-                    self.kernel.watch(socket, libc::POLLIN | libc::POLLRDHUP, of);
+                    self.kernel.watch_for_bytes(socket, place);
                 }
                 false => {
                     slot.wish = Wish::Receive;
-                    self.kernel.receive(socket, of);
+                    self.kernel.receive(socket, place);
                 }
             }
             self.call();
@@ -347,7 +346,7 @@ impl Inner {
         if written.is_pending() {
             slot.awaits_room = true;
             slot::note(&mut slot.writer, Some(cx.waker()));
-            self.kernel.watch(socket, libc::POLLOUT, OF_WRITING | place as u64);
+            self.kernel.watch_for_room(socket, place);
             self.call();
         }
         written
@@ -375,7 +374,7 @@ impl Inner {
             self.take_back(place);
         }
         if awaits_room {
-            self.kernel.cancel(OF_WRITING | place as u64, OF_CANCELLING | place as u64);
+            self.kernel.cancel(About::Writing, place);
             self.call();
         }
         self.free_if_closed(place);

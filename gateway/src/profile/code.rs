@@ -1,7 +1,7 @@
 //! What lies where in this process: the tables that its stacks are unwound by, and the names of its functions. Read from
 //! the files that are mapped, when a profile is made; kept no longer than that.
 
-use super::raw::Sample;
+use crate::sys::profiling::slots::Sample;
 use framehop::{
     CacheNative, ExplicitModuleSectionInfo, MayAllocateDuringUnwind, Module, UnwindRegsNative, Unwinder,
     UnwinderNative,

@@ -3,8 +3,9 @@
 //! This runs within the allocator. What it allocates itself is not looked at ([`Inside`]); nothing here panics; an
 //! allocation that is not chosen costs a look at a variable of its thread, and what is freed one at a small table.
 
-use super::raw;
 use crate::balance::mix;
+use crate::sys::profiling::allocator::Watch;
+use crate::sys::profiling::backtrace;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
@@ -59,20 +60,26 @@ pub(super) struct Allocated {
     pub(super) now: Sum,
 }
 
-#[inline]
-pub(super) fn allocated(address: usize, size: usize) {
-    let left = LEFT.get();
-    match left > size {
-        true => LEFT.set(left - size),
-        false if address != 0 => choose(address, size, left),
-        false => {}
-    }
-}
+/// Who watches the allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampler;
 
-#[inline]
-pub(super) fn freed(address: usize) {
-    if mark(address).load(Relaxed) != 0 {
-        forget(address);
+impl Watch for Sampler {
+    #[inline]
+    fn allocated(&self, address: usize, bytes: usize) {
+        let left = LEFT.get();
+        match left > bytes {
+            true => LEFT.set(left - bytes),
+            false if address != 0 => choose(address, bytes, left),
+            false => {}
+        }
+    }
+
+    #[inline]
+    fn freed(&self, address: usize) {
+        if mark(address).load(Relaxed) != 0 {
+            forget(address);
+        }
     }
 }
 
@@ -93,7 +100,7 @@ fn choose(address: usize, size: usize, left: usize) {
     }
     LEFT.set(if left == 0 { draw() } else { next });
     let mut frames = [0; DEPTH_MAX];
-    let depth = raw::walk(&mut frames);
+    let depth = backtrace::walk(&mut frames);
     let mut table = lock();
     if table.add(address, size, &frames[..depth]) {
         let mark = mark(address);
@@ -221,6 +228,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes, and is the same as the test above but for its numbers")]
     fn a_table_has_bounds() {
         let mut table = Table::new();
         let kept = (0..2 * LIVE_MAX).filter(|n| table.add(16 * n, 1, &[n % 2])).count();
@@ -231,6 +239,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes, and has nothing unsafe")]
     fn choices_are_apart_by_the_rate_on_average() {
         let draws = 100_000;
         let mean = (0..draws).map(|_| draw() as f64).sum::<f64>() / f64::from(draws);

@@ -1,6 +1,6 @@
 //! One connection of a ring: what is known of it, and what of it needs no ring.
 
-use super::kernel::Chunk;
+use crate::sys::uring::Chunk;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
