@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import * as behaviour from "./behaviour.mjs";
+import { firstChart } from "./first_chart.mjs";
 
 const require = createRequire(import.meta.url);
 const { chromium } = require("playwright-core");
@@ -91,23 +92,6 @@ async function look(page, shot) {
   return wrong;
 }
 
-/** When a page's chart is there for whoever comes first, with nothing kept, in milliseconds from the navigation's beginning. */
-async function firstChart(server, target, look) {
-  const context = await browser.newContext(look);
-  const page = await context.newPage();
-  await page.addInitScript(() => {
-    const look = () => {
-      if (document.querySelector("#chart canvas")) window.firstChartMs = performance.now();
-      else requestAnimationFrame(look);
-    };
-    requestAnimationFrame(look);
-  });
-  await page.goto(server.url + target, { waitUntil: "load", timeout: PAGE_WAIT_MS });
-  await behaviour.until(page, () => window.firstChartMs !== undefined);
-  charts.push(await page.evaluate(() => window.firstChartMs));
-  await context.close();
-}
-
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
 let looked = 0, faulty = 0;
 
@@ -162,7 +146,7 @@ for (const size of process.env.SIZES.split(",")) {
           const file = `${size}-${theme}-${width}${signedIn ? "-in" : ""}-${name}.png`;
           const shot = process.env.SHOTS && path.join(process.env.SHOTS, file);
           tell(`${size} ${theme} ${width}${signedIn ? " signed in" : ""} ${target}`, await visit(context, server, target, (page) => look(page, shot)));
-          if (!signedIn && /[/]history\?/.test(target)) await firstChart(server, target, view);
+          if (!signedIn && /[/]history\?/.test(target)) charts.push(await firstChart(browser, server.url + target, view));
         }
         if (!signedIn && ["small", "large"].includes(size)) await hands(context, server, size, theme, width);
         await context.close();

@@ -32,7 +32,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// An empty database of a test's own.
+/// A database of a test's own, empty at first.
 pub struct Fresh {
     pub url: String,
     left: Option<(&'static Cluster, String)>,
@@ -53,6 +53,11 @@ impl Fresh {
                 Self { url: cluster.url(&name), left: Some((cluster, name)) }
             }
         }
+    }
+
+    /// One that stays when the test has ended.
+    pub fn kept(url: &str) -> Self {
+        Self { url: url.to_owned(), left: None }
     }
 }
 

@@ -33,6 +33,7 @@ mod notices;
 mod openapi;
 mod outbox;
 mod pages;
+mod pages_charts;
 mod pages_speed;
 mod payloads;
 mod people;

@@ -36,7 +36,16 @@ impl Seeded {
     pub async fn empty(on: On) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let database = Fresh::new(on, dir.path()).await;
-        let db = Db::open(&database.url).await.unwrap();
+        Self::of(database, dir).await
+    }
+
+    /// On a database that stays, with what it has.
+    pub async fn kept(url: &str) -> Self {
+        Self::of(Fresh::kept(url), tempfile::tempdir().unwrap()).await
+    }
+
+    async fn of(database: Fresh, dir: TempDir) -> Self {
+        let db = Db::open(&database.url).await.unwrap_or_else(|error| panic!("{error:#}"));
         let evidence = EvidenceStore::new(dir.path().join("evidence"));
         Self {
             site: Site {
