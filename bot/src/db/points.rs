@@ -95,49 +95,75 @@ pub enum Figure {
     Value,
 }
 
+/// How much of a figure is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    Level,
+    Interval,
+}
+
 impl Figure {
-    /// The column that it must have, and all of them.
-    fn columns(self) -> (&'static str, &'static str) {
+    /// The column that it must have.
+    fn column(self) -> &'static str {
         match self {
-            Figure::Reference => ("reference", "reference, reference_low, reference_high, reference_number"),
-            Figure::Parent => ("parent", "parent, parent_low, parent_high"),
-            Figure::Value => ("value", "value"),
+            Figure::Reference => "reference",
+            Figure::Parent => "parent",
+            Figure::Value => "value",
         }
     }
 
-    /// A point with nothing but it, of a row that begins with the position.
-    fn read(self, row: &AnyRow) -> sqlx::Result<Point> {
-        let position = row.try_get(0)?;
-        let mut point =
-            Point { position, value: None, parent: None, reference: None, reference_number: None };
-        match self {
-            Figure::Reference => {
-                (point.reference, point.reference_number) = (ratio(row, 1)?, row.try_get(4)?);
+    /// A point as one text, in SQL: the position, the figure, its interval where that is wanted, and which reference it is
+    /// over. What is not there has an empty place.
+    fn words(self, detail: Detail) -> String {
+        let columns: &[&str] = match (self, detail) {
+            (Figure::Reference, Detail::Level) => &["reference", "reference_number"],
+            (Figure::Reference, Detail::Interval) => {
+                &["reference", "reference_low", "reference_high", "reference_number"]
             }
-            Figure::Parent => point.parent = ratio(row, 1)?,
-            Figure::Value => {
-                point.value = row.try_get::<Option<f64>, _>(1)?.filter(|value| value.is_finite());
-            }
+            (Figure::Parent, Detail::Level) => &["parent"],
+            (Figure::Parent, Detail::Interval) => &["parent", "parent_low", "parent_high"],
+            (Figure::Value, _) => &["value"],
+        };
+        let mut words = "CAST(position AS TEXT)".to_owned();
+        for column in columns {
+            words += &format!(" || ' ' || COALESCE(CAST({column} AS TEXT), '')");
         }
-        Ok(point)
+        words
     }
 
-    /// The same of a position and a figure as words; what has no place or no figure is no point.
-    fn read_words(self, words: &str) -> Option<Point> {
+    /// A point with nothing but it, of such a text; what has no place or no figure is no point. Without an interval its
+    /// ends are where the figure is.
+    fn read(self, detail: Detail, words: &str) -> Option<Point> {
         let mut words = words.split(' ');
         let position = words.next()?.parse().ok()?;
         let level: f64 = words.next()?.parse().ok()?;
-        let alone = Ratio::new(level, level, level);
         let mut point =
             Point { position, value: None, parent: None, reference: None, reference_number: None };
-        match self {
-            Figure::Value => point.value = Some(level).filter(|level| level.is_finite()),
-            Figure::Parent => point.parent = alone,
-            Figure::Reference => {
-                (point.reference, point.reference_number) = (alone, words.next()?.parse().ok());
+        if self == Figure::Value {
+            point.value = Some(level).filter(|level| level.is_finite());
+            return Some(point);
+        }
+        let ratio = match detail {
+            Detail::Level => Ratio::new(level, level, level),
+            Detail::Interval => {
+                let ends = words.next()?.parse().ok().zip(words.next()?.parse().ok());
+                ends.and_then(|(low, high)| Ratio::new(level, low, high))
             }
+        };
+        match self {
+            Figure::Reference => {
+                (point.reference, point.reference_number) = (ratio, words.next()?.parse().ok());
+            }
+            Figure::Parent | Figure::Value => point.parent = ratio,
         }
         Some(point)
+    }
+
+    /// Points of a row, which has them as one text.
+    fn read_all(self, detail: Detail, row: &AnyRow) -> sqlx::Result<Vec<Point>> {
+        let text: Option<String> = row.try_get("points")?;
+        let words = text.as_deref().unwrap_or_default().split_terminator(';');
+        Ok(words.filter_map(|words| self.read(detail, words)).collect())
     }
 }
 
@@ -152,46 +178,59 @@ pub async fn levels<'e, E: Executor<'e, Database = Any>>(
     to: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<Point>> {
-    let (column, _) = figure.columns();
-    let number = match figure {
-        Figure::Reference => " || ' ' || COALESCE(CAST(reference_number AS TEXT), '')",
-        Figure::Parent | Figure::Value => "",
-    };
+    let (column, words) = (figure.column(), figure.words(Detail::Level));
     let sql = format!(
         "SELECT STRING_AGG(words, ';') AS points FROM (
-             SELECT CAST(position AS TEXT) || ' ' || CAST({column} AS TEXT){number} AS words FROM history_points
+             SELECT {words} AS words FROM history_points
              WHERE series_id = $1 AND position BETWEEN $2 AND $3 AND {column} IS NOT NULL
              ORDER BY position DESC LIMIT $4) AS newest"
     );
     let query = sqlx::query(AssertSqlSafe(sql)).bind(series).bind(from).bind(to).bind(limit);
-    let text: Option<String> = query.fetch_one(on).await?.try_get("points")?;
-    let words = text.as_deref().unwrap_or_default().split_terminator(';');
-    let mut points: Vec<Point> = words.filter_map(|words| figure.read_words(words)).collect();
+    let mut points = figure.read_all(Detail::Level, &query.fetch_one(on).await?)?;
     points.sort_unstable_by_key(|point| point.position);
     Ok(points)
 }
 
-/// The same at these places, which come in their order.
+/// The same at these places, in their order.
+pub async fn levels_at(
+    pool: &AnyPool,
+    series: i64,
+    figure: Figure,
+    positions: &[i64],
+) -> sqlx::Result<Vec<Point>> {
+    at(pool, series, figure, Detail::Level, positions).await
+}
+
+/// The same with their intervals.
 pub async fn figures_at(
     pool: &AnyPool,
     series: i64,
     figure: Figure,
     positions: &[i64],
 ) -> sqlx::Result<Vec<Point>> {
-    let (column, columns) = figure.columns();
+    at(pool, series, figure, Detail::Interval, positions).await
+}
+
+async fn at(
+    pool: &AnyPool,
+    series: i64,
+    figure: Figure,
+    detail: Detail,
+    positions: &[i64],
+) -> sqlx::Result<Vec<Point>> {
+    let (column, words) = (figure.column(), figure.words(detail));
     let sql = format!(
-        "SELECT position, {columns} FROM history_points
-         WHERE series_id = $1 AND {column} IS NOT NULL AND position IN ({}) ORDER BY position",
+        "SELECT STRING_AGG({words}, ';') AS points FROM history_points
+         WHERE series_id = $1 AND {column} IS NOT NULL AND position IN ({})",
         places_from(2)
     );
-    let mut points = Vec::new();
+    let mut points = Vec::with_capacity(positions.len());
     for some in looked_for(positions) {
         let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(series);
         let query = some.into_iter().fold(query, |query, position| query.bind(position));
-        for row in query.fetch_all(pool).await? {
-            points.push(figure.read(&row)?);
-        }
+        points.extend(figure.read_all(detail, &query.fetch_one(pool).await?)?);
     }
+    points.sort_unstable_by_key(|point| point.position);
     Ok(points)
 }
 
@@ -371,17 +410,32 @@ mod tests {
 
     #[test]
     fn a_point_is_read_from_its_words() {
-        let point = Figure::Reference.read_words("12 1.05 3").unwrap();
+        let read = |figure: Figure, words| figure.read(Detail::Level, words);
+        let point = read(Figure::Reference, "12 1.05 3").unwrap();
         let ratio = Ratio { ratio: 1.05, low: 1.05, high: 1.05 };
         assert_eq!((point.position, point.reference, point.reference_number), (12, Some(ratio), Some(3)));
-        assert_eq!(Figure::Parent.read_words("7 5e-1").unwrap().parent.unwrap().ratio, 0.5);
-        assert_eq!(Figure::Value.read_words("7 12.5").unwrap().value, Some(12.5));
+        assert_eq!(read(Figure::Parent, "7 5e-1").unwrap().parent.unwrap().ratio, 0.5);
+        assert_eq!(read(Figure::Value, "7 12.5").unwrap().value, Some(12.5));
         for odd in ["7 NaN", "7 Infinity", "7 Inf", "7 -Inf"] {
-            assert_eq!(Figure::Value.read_words(odd).unwrap().value, None, "{odd}");
+            assert_eq!(read(Figure::Value, odd).unwrap().value, None, "{odd}");
         }
-        assert_eq!(Figure::Reference.read_words("7 NaN 1").unwrap().reference, None);
+        assert_eq!(read(Figure::Reference, "7 NaN 1").unwrap().reference, None);
         for none in ["", "x 1", "7 ", "7"] {
-            assert_eq!(Figure::Value.read_words(none), None, "{none}");
+            assert_eq!(read(Figure::Value, none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn an_interval_is_read_with_its_point() {
+        let read = |figure: Figure, words| figure.read(Detail::Interval, words).unwrap();
+        let point = read(Figure::Reference, "12 1.05 1.04 1.06 3");
+        let ratio = Ratio { ratio: 1.05, low: 1.04, high: 1.06 };
+        assert_eq!((point.reference, point.reference_number), (Some(ratio), Some(3)));
+        assert_eq!(read(Figure::Parent, "12 1.05 1.04 1.06").parent, Some(ratio));
+        // An end that is missing, or is no positive number, leaves none.
+        for odd in ["12 1.05  1.06", "12 1.05 1.04 ", "12 1.05 0 1.06", "12 1.05 1.04 NaN"] {
+            assert_eq!(read(Figure::Parent, odd).parent, None, "{odd}");
+        }
+        assert_eq!(read(Figure::Reference, "12 1.05 1.04  ").reference_number, None);
     }
 }

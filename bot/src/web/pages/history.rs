@@ -141,7 +141,7 @@ async fn others(
     let mut others = Vec::new();
     for number in choice.others().into_iter().filter(|number| *number != facts.series.id).take(OTHERS_MAX) {
         let Some(series) = of_repository(site, repository, number).await? else { continue };
-        let points = points::figures_at(pool, number, chart.view.figure(), &positions).await?;
+        let points = points::levels_at(pool, number, chart.view.figure(), &positions).await?;
         let links = points::links(pool, number).await?;
         let drawn = history_shown::figures(chart.view, &points, &links);
         others.push(Other { series, drawn });
