@@ -7,8 +7,10 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use bot::db::jobs;
+use bot::db::series::{self, Key};
 use bot::judgement::{Performance, Run};
 use bot::listeners::Listeners;
+use bot::pull::RepoId;
 use bot::web::pages::{self, Site};
 use futures_util::StreamExt;
 use perfsuite::model::{Comparison, Metric, Verdict};
@@ -23,6 +25,7 @@ on_both!(
     evidence_is_passed_on_as_it_was_stored,
     the_main_part_of_a_run,
     every_visit_of_a_row_is_drawn,
+    a_row_leads_to_its_history,
     a_row_without_its_evidence_says_so,
     a_run_under_way_is_told_as_it_goes,
     a_listener_goes_on_where_it_was_cut_off,
@@ -131,6 +134,30 @@ async fn every_visit_of_a_row_is_drawn(on: On) {
     }
     let running = format!("{}/visits/0", run_path(5));
     assert_eq!(get(&seeded, &running).await.status, StatusCode::NOT_FOUND, "it has no rows yet");
+}
+
+async fn a_row_leads_to_its_history(on: On) {
+    let seeded = Seeded::working_day(on).await;
+    let row = format!("{}/visits/0", run_path(2));
+    assert!(!ok(&seeded, &row).await.contains("Its history"), "there is none yet");
+    let key = |suite: &str, benchmark: &str| Key {
+        suite: suite.into(),
+        benchmark: benchmark.into(),
+        metric: "time".into(),
+    };
+    let of_row = &seed::slow_report().rows[0];
+    let mut tx = seeded.db().begin().await.unwrap();
+    series::insert(&mut tx, RepoId(1), &key(&of_row.suite, &of_row.benchmark.0), false).await.unwrap();
+    // Of the same name, elsewhere.
+    series::insert(&mut tx, RepoId(2), &key(&of_row.suite, "limit/sliding/10"), false).await.unwrap();
+    tx.commit().await.unwrap();
+    let body = ok(&seeded, &row).await;
+    let (before, _) = body.split_once("\">Its history along the default branch").expect("a link");
+    let address = before.rsplit_once("href=\"").unwrap().1.replace("&#38;", "&").replace("&amp;", "&");
+    assert!(ok(&seeded, &address).await.contains("route/match/1000"), "{address}");
+    let other =
+        seed::slow_report().rows.iter().position(|row| row.benchmark.0 == "limit/sliding/10").unwrap();
+    assert!(!ok(&seeded, &format!("{}/visits/{other}", run_path(2))).await.contains("Its history"));
 }
 
 async fn a_row_without_its_evidence_says_so(on: On) {
