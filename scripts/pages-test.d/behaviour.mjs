@@ -112,6 +112,110 @@ export async function permalink(page) {
   return wrong;
 }
 
+/** The stretch that the address names. */
+async function stretch(page) {
+  const query = new URL(page.url()).searchParams;
+  return [Number(query.get("from")), Number(query.get("to"))];
+}
+
+/** Does something, and returns the stretch that is seen then. */
+async function then(page, act) {
+  const before = await stretch(page);
+  await act();
+  await until(page, ([from, to]) => {
+    const query = new URLSearchParams(location.search);
+    return query.has("to") && (Number(query.get("from")) !== from || Number(query.get("to")) !== to);
+  }, before);
+  return stretch(page);
+}
+
+/** Whether a stretch moved by a share of itself and is as wide as before, but for what rounding takes. */
+function moved([from, to], [nowFrom, nowTo], by) {
+  const near = (a, b) => Math.abs(a - b) <= 2 + 0.03 * (to - from);
+  return near(nowFrom - from, by * (to - from)) && near(nowTo - nowFrom, to - from);
+}
+
+/** With Shift a drag moves what is seen, and so do keys, which zoom too. */
+export async function move(page) {
+  const wrong = [];
+  const hold = (what, before, now, by) => {
+    if (!moved(before, now, by)) wrong.push(`${what}: ${before} became ${now}`);
+  };
+  const zoomed = await then(page, () => drag(page, 0.4, 0.7));
+  const left = await then(page, async () => {
+    await page.keyboard.down("Shift");
+    await drag(page, 0.3, 0.8);
+    await page.keyboard.up("Shift");
+  });
+  hold("a drag with Shift", zoomed, left, -0.5);
+  const answer = await page.request.get(page.url());
+  if (!answer.ok()) wrong.push(`what a move shows is answered ${answer.status()}`);
+  await page.locator("#chart").focus();
+  const right = await then(page, () => page.keyboard.press("Shift+ArrowRight"));
+  hold("Shift and an arrow", left, right, 0.25);
+  const [from, to] = await then(page, () => page.keyboard.press("+"));
+  if (Math.abs((to - from) * 2 - (right[1] - right[0])) > 4) wrong.push(`plus: ${right} became ${[from, to]}`);
+  // What is seen is drawn: a commit of it is told.
+  const box = await chart(page);
+  await page.mouse.move(box.x + box.width * 0.37, box.y + box.height / 2);
+  await page.mouse.move(box.x + box.width * 0.4, box.y + box.height / 2);
+  const shown = await page.request.get(page.url());
+  const { commit } = JSON.parse((await shown.text()).split('id="chart-data">')[1].split("</script>")[0]);
+  try {
+    await until(page, (all) => all.some((sha) => document.getElementById("chart-told").innerText.includes(sha)), commit, 20_000);
+  } catch {
+    wrong.push(`what was moved to is not drawn: ${await told(page)}`);
+  }
+  return wrong;
+}
+
+/** One finger moves what is seen, two zoom. */
+export async function touch(page) {
+  const wrong = [];
+  const zoomed = await then(page, () => drag(page, 0.3, 0.7));
+  const box = await chart(page);
+  const hand = await page.context().newCDPSession(page);
+  const at = (shares) => shares.map((share, id) => ({ x: box.x + box.width * share, y: box.y + box.height / 2, id }));
+  const fingers = async (...places) => {
+    await hand.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: at(places[0]) });
+    for (const place of places.slice(1)) {
+      await hand.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: at(place) });
+    }
+    await hand.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  };
+  const left = await then(page, () => fingers([0.3], [0.4], [0.6], [0.7]));
+  if (!moved(zoomed, left, -0.4)) wrong.push(`a finger: ${zoomed} became ${left}`);
+  const [from, to] = await then(page, () => fingers([0.4, 0.6], [0.35, 0.65], [0.3, 0.7]));
+  if (Math.abs((to - from) * 2 - (left[1] - left[0])) > 4 + 0.03 * (left[1] - left[0])) {
+    wrong.push(`two fingers: ${left} became ${[from, to]}`);
+  }
+  return wrong;
+}
+
+/** Points far out flatten nothing: they are marked and told, a button shows all of the scale, and the address keeps that. */
+export async function outliers(page) {
+  const wrong = [];
+  const drawn = () => page.evaluate(() => document.querySelector("#chart canvas").toDataURL());
+  const words = () => page.locator("#chart-cut").innerText();
+  const { reach, y } = await data(page);
+  if (!reach || !y.some((one) => one > reach[1] || one < reach[0])) return ["no point is far out"];
+  await chart(page);
+  await until(page, () => !document.getElementById("chart-cut").hidden);
+  if (!/[0-9]+ points? lies? beyond the scale/.test(await words())) wrong.push(`points far out are told as ${await words()}`);
+  const before = await drawn();
+  await page.getByRole("button", { name: "Show all points" }).click();
+  await until(page, (was) => document.querySelector("#chart canvas").toDataURL() !== was, before);
+  if (!/[?&]scale=all/.test(page.url())) wrong.push("the whole scale is not in the address");
+  await page.reload({ waitUntil: "load", timeout: PAGE_WAIT_MS });
+  await chart(page);
+  await until(page, () => !document.getElementById("chart-cut").hidden);
+  if (/beyond the scale/.test(await words())) wrong.push(`the whole scale is not shown: ${await words()}`);
+  await page.getByRole("button", { name: "Fit the scale" }).click();
+  await until(page, () => document.getElementById("chart-cut").innerText.includes("beyond the scale"));
+  if (/[?&]scale=/.test(page.url())) wrong.push("the scale stays in the address");
+  return wrong;
+}
+
 /** Colours follow the system's, and the drawing its place. */
 export async function followsThePage(page, theme) {
   const wrong = [];

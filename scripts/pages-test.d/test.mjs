@@ -108,8 +108,9 @@ async function hands(context, server, size, theme, width) {
   const of = (wanted) => server.paths.find((one) => wanted.test(one));
   const series = of(/history\?.*metric=time$/);
   for (const [name, target] of [["newest", series], ["all", of(/metric=time&from=0$/)], ["together", of(/&with=/)]]) {
-    for (const [what, act] of [["hover", behaviour.hover], ["keys", behaviour.keys], ["permalink", behaviour.permalink],
-      ["theme and size", (page) => behaviour.followsThePage(page, theme)]]) {
+    const acts = { hover: behaviour.hover, keys: behaviour.keys, permalink: behaviour.permalink, move: behaviour.move,
+      touch: behaviour.touch, outliers: behaviour.outliers, "theme and size": (page) => behaviour.followsThePage(page, theme) };
+    for (const [what, act] of Object.entries(acts)) {
       tell(`${size} ${theme} ${width} ${what}, ${name}`, await visit(context, server, target, act));
     }
   }

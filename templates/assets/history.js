@@ -1,6 +1,7 @@
 // Draws one series: a line with its interval, change points, a word about the commit under the cursor. The table below
 // the chart has the same figures for whoever sees no drawing. Of a long series the page has the highest and the lowest of
-// each stretch; what a zoom shows is asked for as the page of that stretch.
+// each stretch; what a zoom shows is asked for as the page of that stretch. A mouse's drag zooms, and moves with Shift; one
+// finger moves, two zoom; keys do both.
 "use strict";
 
 (() => {
@@ -67,6 +68,73 @@
     }
   };
 
+  // Points beyond the scale are marked at its edge, and told below the chart, where the scale can be made larger, too.
+  const beyond = (u) => {
+    const { ctx, bbox } = u;
+    const { min, max } = u.scales.y;
+    const found = [];
+    [data.y, ...data.others.map((other) => other.y)].forEach((y, line) => {
+      ctx.fillStyle = line ? colour.others[line - 1] : colour.series;
+      for (let i = u.series[0].idxs[0]; i <= u.series[0].idxs[1]; i++) {
+        if (y[i] === null || (y[i] <= max && y[i] >= min)) continue;
+        const [x, up] = [u.valToPos(data.x[i], "x", true), y[i] > max ? 1 : -1];
+        if (x < bbox.left || x > bbox.left + bbox.width) continue;
+        const [edge, wide, high] = [up > 0 ? bbox.top : bbox.top + bbox.height, 5 * devicePixelRatio, 8 * devicePixelRatio];
+        ctx.beginPath();
+        ctx.moveTo(x, edge);
+        ctx.lineTo(x - wide, edge + up * high);
+        ctx.lineTo(x + wide, edge + up * high);
+        ctx.fill();
+        found.push({ x, up, y: y[i], at: data.commit[i] || "commit " + data.x[i] });
+      }
+    });
+    // Their values, where none lies upon another; below the words of change points.
+    ctx.fillStyle = colour.muted;
+    for (const up of [1, -1]) {
+      const baseline = up > 0 ? bbox.top + 28 * devicePixelRatio : bbox.top + bbox.height - 12 * devicePixelRatio;
+      let end = bbox.left;
+      for (const one of found.filter((one) => one.up === up).sort((a, b) => a.x - b.x)) {
+        const wide = ctx.measureText(value(one.y)).width;
+        const aside = 8 * devicePixelRatio;
+        const begin = one.x + aside + wide < bbox.left + bbox.width ? one.x + aside : one.x - aside - wide;
+        if (begin < end) continue;
+        ctx.fillText(value(one.y), begin, baseline);
+        end = begin + wide + 8 * devicePixelRatio;
+      }
+    }
+    tellBeyond(found);
+  };
+  const cut = document.getElementById("chart-cut");
+  const [cutWords, cutButton] = [cut.querySelector("span"), cut.querySelector("button")];
+  let wholeScale = new URLSearchParams(location.search).get("scale") === "all";
+  const tellBeyond = (found) => {
+    cut.hidden = found.length === 0 && !(wholeScale && data.reach);
+    found.sort((a, b) => Math.abs(b.y) - Math.abs(a.y));
+    const few = found.slice(0, 3).map((one) => value(one.y) + " at " + one.at).join(", ");
+    const words = found.length === 0 ? "The scale reaches as far as the furthest point."
+      : (found.length === 1 ? "1 point lies" : found.length + " points lie") + " beyond the scale, marked at its edge: " + few + (found.length > 3 ? ", …" : ".");
+    // Said only when it is news.
+    if (cutWords.textContent !== words) cutWords.textContent = words;
+    cutButton.textContent = wholeScale ? "Fit the scale to most points" : "Show all points";
+  };
+  cutButton.addEventListener("click", () => {
+    wholeScale = !wholeScale;
+    const query = new URLSearchParams(location.search);
+    if (wholeScale) query.set("scale", "all"); else query.delete("scale");
+    history.replaceState(null, "", location.pathname + "?" + query);
+    // The same stretch once more: it asks for the scale.
+    const { min, max } = chart.scales.x;
+    setting({ min, max });
+    chart.setScale("x", { min, max });
+  });
+  const heights = (u, least, most) => {
+    if (least === null || most === null) return [null, null];
+    const [low, high] = data.reach && !wholeScale ? data.reach : [least, most];
+    // Where all that is seen is beyond, it is shown.
+    const within = low <= most && high >= least;
+    return uPlot.rangeNum(within ? Math.max(low, least) : least, within ? Math.min(high, most) : most, 0.1, true);
+  };
+
   const marks = (u) => {
     const { ctx, bbox } = u;
     ctx.save();
@@ -102,6 +170,7 @@
         ctx.stroke();
       }
     }
+    beyond(u);
     ctx.restore();
   };
 
@@ -131,13 +200,16 @@
     setTimeout(() => { ours = null; }, 0);
   };
   const show = (next, scale) => {
+    const was = data.x[shown];
     data = next;
     last = data.x.length - 1;
-    shown = last;
+    // The commit that is told stays, where it is there.
+    const still = data.x.indexOf(was);
+    shown = still < 0 ? last : still;
     setting(scale);
     chart.setData(columns(), false);
     chart.setScale("x", scale);
-    say(last);
+    say(shown);
   };
   const detail = async (from, to) => {
     const mine = ++question;
@@ -155,8 +227,12 @@
   const zoomed = (u) => {
     const { min, max } = u.scales.x;
     if (ours && min === ours.min && max === ours.max) return;
+    seen(min, max);
+  };
+  // What a visitor's zoom or move came to.
+  const seen = (min, max) => {
     const [from, to] = [Math.max(0, Math.floor(min)), Math.ceil(max)];
-    if (min <= data.x[0] && max >= data.x[last]) {
+    if (min === data.x[0] && max === data.x[last]) {
       question += 1;
       history.replaceState(null, "", address(...begun));
       // A double click in a stretch shows what the page began with.
@@ -164,7 +240,70 @@
       return;
     }
     history.replaceState(null, "", address(from, to));
-    if (data.of > data.x.length) detail(from, to);
+    const [first, newest] = data.ends;
+    const further = Math.max(from, first) < data.x[0] || Math.min(to, newest) > data.x[last];
+    if (data.of > data.x.length || further) detail(from, to);
+  };
+  // A stretch of the branch on its way: as wide as it is, no further than there are points, and asked for at the end.
+  const POINTS_LEAST = 4;
+  const clamped = (min, max) => {
+    const [first, newest] = data.ends;
+    const wide = Math.min(Math.max(max - min, POINTS_LEAST), Math.max(newest - first, POINTS_LEAST));
+    const from = Math.max(first, Math.min((min + max - wide) / 2, newest - wide));
+    return { min: from, max: from + wide };
+  };
+  const move = (min, max) => {
+    const scale = clamped(min, max);
+    setting(scale);
+    chart.setScale("x", scale);
+    return scale;
+  };
+  const settle = ({ min, max }) => seen(min, max);
+  // Fingers, and a mouse with Shift: the places that they began at stay under them.
+  const pulled = (over) => {
+    const held = new Map();
+    const placeOf = (event) => event.clientX - over.getBoundingClientRect().left;
+    let began = null;
+    const begin = () => {
+      const xs = [...held.values()];
+      began = xs.length > 0 ? { xs, min: chart.scales.x.min, max: chart.scales.x.max } : null;
+    };
+    let reached = null;
+    const follow = () => {
+      if (!began) return;
+      const per = (began.max - began.min) / over.clientWidth;
+      const xs = [...held.values()];
+      const under = (x) => began.min + x * per;
+      if (xs.length < 2) {
+        const by = (began.xs[0] - xs[0]) * per;
+        reached = move(began.min + by, began.max + by);
+      } else {
+        const factor = Math.abs(began.xs[1] - began.xs[0]) / Math.max(1, Math.abs(xs[1] - xs[0]));
+        const middle = under((began.xs[0] + began.xs[1]) / 2);
+        const from = middle - (xs[0] + xs[1]) / 2 * per * factor;
+        reached = move(from, from + (began.max - began.min) * factor);
+      }
+    };
+    over.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "mouse" && !(event.shiftKey && event.button === 0)) return;
+      if (held.size === 2) return;
+      if (held.size === 0) reached = null;
+      held.set(event.pointerId, placeOf(event));
+      over.setPointerCapture(event.pointerId);
+      begin();
+    });
+    over.addEventListener("pointermove", (event) => {
+      if (!held.has(event.pointerId)) return;
+      held.set(event.pointerId, placeOf(event));
+      follow();
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      over.addEventListener(end, (event) => {
+        if (!held.delete(event.pointerId)) return;
+        if (held.size > 0) begin();
+        else if (reached) settle(reached);
+      });
+    }
   };
 
   let chart = null;
@@ -179,8 +318,15 @@
     chart = new uPlot({
       ...size(),
       legend: { show: false },
-      cursor: { drag: { x: true, y: false }, points: { size: 9 } },
-      scales: { x: { time: false } },
+      cursor: {
+        drag: { x: true, y: false },
+        points: { size: 9 },
+        // With Shift a drag moves; what zooms hears nothing of it.
+        bind: {
+          mousedown: (u, target, handler) => (event) => { if (event.button === 0 && !event.shiftKey) handler(event); },
+        },
+      },
+      scales: { x: { time: false }, y: { range: heights } },
       series: [
         {},
         quiet,
@@ -215,11 +361,25 @@
         setScale: [(u, key) => { if (key === "x") zoomed(u); }],
       },
     }, columns(), place);
+    pulled(chart.over);
     say(last);
   };
   draw();
 
+  // By how much of what is seen a key moves, and how many times as much it shows.
+  const MOVED = 0.25;
+  const ZOOMS = { "+": 0.5, "=": 0.5, "-": 2 };
   place.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { min, max } = chart.scales.x;
+    const factor = ZOOMS[event.key];
+    const side = event.shiftKey && { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (factor || side) {
+      event.preventDefault();
+      const [by, at] = [side ? side * MOVED * (max - min) : 0, data.x[shown]];
+      settle(factor ? move(at - (at - min) * factor, at + (max - at) * factor) : move(min + by, max + by));
+      return;
+    }
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
     if (!step) return;
     event.preventDefault();

@@ -234,6 +234,19 @@ async fn at(
     Ok(points)
 }
 
+/// The first and the newest place of a series.
+pub async fn ends(pool: &AnyPool, series: i64) -> sqlx::Result<Option<(i64, i64)>> {
+    let row = sqlx::query(
+        "SELECT (SELECT MIN(position) FROM history_points WHERE series_id = $1) AS first,
+                (SELECT MAX(position) FROM history_points WHERE series_id = $1) AS newest",
+    )
+    .bind(series)
+    .fetch_one(pool)
+    .await?;
+    let (first, newest): (Option<i64>, Option<i64>) = (row.try_get("first")?, row.try_get("newest")?);
+    Ok(first.zip(newest))
+}
+
 /// Points of several series from a place on, with value and ratio to the reference alone, oldest first.
 pub async fn recent(pool: &AnyPool, series: &[i64], from: i64) -> sqlx::Result<BTreeMap<i64, Vec<Point>>> {
     let sql = format!(

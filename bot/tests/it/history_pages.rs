@@ -27,6 +27,7 @@ on_both!(
     a_long_series_is_thinned_and_a_zoom_has_every_point,
     a_series_has_a_picture_for_a_readme,
     several_series_share_a_chart,
+    a_point_far_out_flattens_no_chart,
     a_commit_of_no_year_that_we_know_is_shown,
 );
 
@@ -350,6 +351,28 @@ async fn a_commit_of_no_year_that_we_know_is_shown(on: On) {
         assert!(ok(&seeded, &path).await.contains("feat: number 1"), "{path}");
     }
     ok(&seeded, &format!("/acme/gateway/history.csv?{SERIES}")).await;
+}
+
+async fn a_point_far_out_flattens_no_chart(on: On) {
+    let seeded = Seeded::empty(on).await;
+    let positions: Vec<i64> = (1..=60).collect();
+    let repository = history(&seeded, &positions).await;
+    let calm = |n: i64| 1.0 + (n % 5) as f64 * 0.001;
+    let of: Vec<(i64, f64)> = positions.iter().map(|n| (*n, if *n == 30 { 4.0 } else { calm(*n) })).collect();
+    fill(&seeded, &repository, "route/match", &of).await;
+    let second = fill(&seeded, &repository, "other", &[(1, 1.0), (2, 1.2), (60, 1.2)]).await;
+    let data = chart(&ok(&seeded, &format!("/acme/gateway/history?{SERIES}")).await);
+    let reach = |data: &Value| (data["reach"][0].as_f64().unwrap(), data["reach"][1].as_f64().unwrap());
+    let (low, high) = reach(&data);
+    assert!((-5.0..0.0).contains(&low) && (0.4..5.0).contains(&high), "{low} to {high} percent");
+    assert_eq!(data["y"][29], 300.0, "it is there nevertheless");
+    assert_eq!(data["ends"], serde_json::json!([1, 60]));
+    // A series beside it is seen whole.
+    let data = chart(&ok(&seeded, &format!("/acme/gateway/history?{SERIES}&with={second}")).await);
+    assert!((20.0..30.0).contains(&reach(&data).1), "{}", data["reach"]);
+    // In a stretch without it nothing is cut, and the ends are those of the whole.
+    let data = chart(&ok(&seeded, &format!("/acme/gateway/history?{SERIES}&from=31&to=50")).await);
+    assert_eq!((&data["reach"], &data["ends"]), (&Value::Null, &serde_json::json!([1, 60])));
 }
 
 async fn several_series_share_a_chart(on: On) {

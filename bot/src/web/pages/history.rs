@@ -207,6 +207,7 @@ async fn known(site: &Site, repository: &Repository, key: &Key, window: Window) 
         environments: BTreeMap::new(),
         references: references::all(pool, repository.id).await?,
         window,
+        ends: points::ends(pool, series.id).await?.unwrap_or_default(),
         series,
     })
 }

@@ -35,6 +35,10 @@ struct ChartData {
     run: Vec<Option<String>>,
     environment: Vec<Option<i64>>,
     environments: BTreeMap<i64, String>,
+    /// What the scale shows at first, where not all of it.
+    reach: Option<(f64, f64)>,
+    /// The first and the newest place of the series: no zoom and no move leads beyond.
+    ends: (i64, i64),
     changes: Vec<Mark>,
     others: Vec<OtherData>,
 }
@@ -113,6 +117,8 @@ pub fn data(facts: &Facts, chart: &Chart, metric: Metric) -> String {
             })
             .collect(),
         authors,
+        reach: chart.reach_of_all().map(|(low, high)| (shown(low * scale), shown(high * scale))),
+        ends: facts.ends,
         others: chart
             .others
             .iter()

@@ -1,6 +1,7 @@
 //! One series as it is shown: what is known of it in a window, and what its chart draws of that. Pure.
 
 use super::history_list::metric;
+use super::history_reach;
 use crate::db::bisects::Bisect;
 use crate::db::change_points::ChangePoint;
 use crate::db::history_commits::HistoryCommit;
@@ -39,6 +40,8 @@ pub struct Facts {
     pub environments: BTreeMap<i64, Environment>,
     pub references: Vec<Reference>,
     pub window: Window,
+    /// The places of its first and its newest point, wherever the window is.
+    pub ends: (i64, i64),
 }
 
 impl Facts {
@@ -148,6 +151,8 @@ pub struct Chart {
     pub of: usize,
     /// Points of other references, which nothing links to the newest.
     pub unlinked: usize,
+    /// What the scale shows at first, where a few points far out would flatten all others.
+    pub reach: Option<(f64, f64)>,
     pub others: Vec<Other>,
 }
 
@@ -157,7 +162,9 @@ impl Chart {
         let all = figures(view, points, links);
         let of = all.len();
         let unlinked = if view == View::Reference { points.len() - of } else { 0 };
-        Self { view, drawn: thinned(all, changes), of, unlinked, others: Vec::new() }
+        let marked = |position| changes.iter().any(|change| change.position == position);
+        let reach = history_reach::reach(&all, marked);
+        Self { view, drawn: thinned(all, changes), of, unlinked, reach, others: Vec::new() }
     }
 
     /// Those of these points, which are over their own reference where the chart is over the newest: as far from a level
@@ -177,6 +184,23 @@ impl Chart {
             });
             (drawn.low, drawn.high) = interval.unzip();
         }
+        // The scale has room for what an interval usually is.
+        let mut halves: Vec<f64> =
+            self.drawn.iter().filter_map(|drawn| Some((drawn.high? - drawn.low?) / 2.0)).collect();
+        halves.sort_unstable_by(f64::total_cmp);
+        if let (Some((low, high)), Some(half)) = (&mut self.reach, halves.get(halves.len() / 2)) {
+            (*low, *high) = (*low - half, *high + half);
+        }
+    }
+
+    /// What the scale of all series together shows at first.
+    pub fn reach_of_all(&self) -> Option<(f64, f64)> {
+        let others =
+            self.others.iter().map(|other| (history_reach::reach(&other.drawn, |_| false), &other.drawn));
+        let all: Vec<_> = std::iter::once((self.reach, &self.drawn)).chain(others).collect();
+        all.iter().find(|(reach, _)| reach.is_some())?;
+        let each = all.iter().filter_map(|(reach, drawn)| reach.or_else(|| history_reach::whole(drawn)));
+        each.reduce(|(least, most), (low, high)| (least.min(low), most.max(high)))
     }
 }
 
@@ -278,7 +302,8 @@ mod tests {
     #[test]
     fn intervals_move_with_their_level() {
         let drawn = vec![point(1, 0.21), point(2, 0.0)];
-        let mut chart = Chart { view: View::Reference, drawn, of: 2, unlinked: 0, others: Vec::new() };
+        let mut chart =
+            Chart { view: View::Reference, drawn, of: 2, unlinked: 0, reach: None, others: Vec::new() };
         let ratio = Ratio::new(1.1, 1.0, 1.2);
         let measured =
             Point { position: 1, value: None, parent: None, reference: ratio, reference_number: Some(1) };

@@ -17,6 +17,7 @@ pub mod history;
 mod history_chart;
 pub mod history_export;
 mod history_list;
+mod history_reach;
 mod history_series;
 pub mod history_shown;
 mod interval;
